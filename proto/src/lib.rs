@@ -1,0 +1,23 @@
+//! What a reading is, and how it looks as bytes. No tokio, no I/O.
+//!
+//! ```text
+//!  bytes --json|plain|line|frame--> Readings (one encoder) --> bytes in the journal --frame::Cursor--> ReadingRef --line--> text
+//! ```
+
+pub mod context;
+pub mod frame;
+pub mod json;
+pub mod line;
+pub mod plain;
+pub mod reading;
+pub mod readings;
+pub mod refusal;
+pub mod timestamp;
+pub mod value;
+
+pub use context::Context;
+pub use reading::{Reading, ReadingRef};
+pub use readings::{Limits, Readings};
+pub use refusal::{Kind, Reason, Rejects};
+pub use timestamp::{Precision, Time, Timestamp};
+pub use value::{Value, ValueRef};

@@ -1,0 +1,1 @@
+//! Simulated devices, a ledger of what they sent, and the means to check it.

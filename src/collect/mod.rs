@@ -1,0 +1,3 @@
+//! We go and fetch.
+
+pub mod broker;

@@ -1,0 +1,1 @@
+//! Configuration: text as typed, then what was meant.

@@ -1,0 +1,1 @@
+//! Payload to readings, whatever its format.

@@ -1,0 +1,1 @@
+//! The wall clock, and stamps that only rise.

@@ -1,0 +1,3 @@
+//! Arguments, logging, config, start, wait, drain, exit code.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! One test binary; a module a question.
+
+mod tidy;
