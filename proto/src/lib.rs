@@ -8,16 +8,20 @@ pub mod context;
 pub mod frame;
 pub mod json;
 pub mod line;
+mod names;
+mod offer;
 pub mod plain;
 pub mod reading;
 pub mod readings;
 pub mod refusal;
+#[cfg(test)]
+mod testing;
 pub mod timestamp;
 pub mod value;
 
 pub use context::Context;
 pub use reading::{Reading, ReadingRef};
-pub use readings::{Limits, Readings};
+pub use readings::{Limits, Place, Readings};
 pub use refusal::{Kind, Reason, Rejects};
 pub use timestamp::{Precision, Time, Timestamp};
 pub use value::{Value, ValueRef};
