@@ -1,3 +1,14 @@
 //! One test binary; a module a question.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "what fails here is the test, and it says where"
+)]
+#![expect(unreachable_pub, reason = "`pub` says what a module offers to the others of this binary")]
+
+mod parts;
+#[expect(dead_code, reason = "launchers are complete before the tests that need all of them are")]
+mod support;
 mod tidy;

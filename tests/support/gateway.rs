@@ -1,0 +1,135 @@
+//! The gateway itself: the real binary with a generated configuration, that can be killed and started again
+//! on the same directory and ports.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus},
+    time::Duration,
+};
+
+use tempfile::TempDir;
+
+use super::{
+    START_MAX,
+    http::get,
+    port,
+    process::{Process, Usage},
+    wait_for,
+};
+
+#[derive(Debug)]
+pub struct Gateway {
+    pub mqtt_port: u16,
+    pub http_port: u16,
+    dir: TempDir,
+    process: Option<Process>,
+}
+
+/// What a test decides; everything else is the documented default.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Setup<'a> {
+    /// Further lines of `[journal]`.
+    pub journal: &'a str,
+    /// Further tables: `[[output]]`, `[[broker]]`, `[[rule]]`.
+    pub tables: &'a str,
+}
+
+impl Gateway {
+    /// Running, with MQTT and HTTP on ports of its own.
+    pub fn start(setup: &Setup<'_>) -> Self {
+        let mut gateway = Self::prepare(setup);
+        gateway.run();
+        gateway
+    }
+
+    /// The directory and the configuration; `run` starts it.
+    pub fn prepare(setup: &Setup<'_>) -> Self {
+        let gateway = Self {
+            mqtt_port: port::free(),
+            http_port: port::free(),
+            dir: tempfile::tempdir().unwrap(),
+            process: None,
+        };
+        gateway.configure(setup);
+        gateway
+    }
+
+    /// Writes the configuration anew; read at the next `run`.
+    pub fn configure(&self, setup: &Setup<'_>) {
+        let text = format!(
+            "[mqtt]\nlisten = \"127.0.0.1:{}\"\n[http]\nlisten = \"127.0.0.1:{}\"\n\
+             [journal]\ndir = \"{}\"\n{}\n{}\n",
+            self.mqtt_port,
+            self.http_port,
+            self.dir().join("journal").display(),
+            setup.journal,
+            setup.tables
+        );
+        fs::write(self.config_file(), text).unwrap();
+    }
+
+    /// Starts it (again); returns when it is able to take readings.
+    pub fn run(&mut self) {
+        let mut command = self.command();
+        command.args(["run", "-c"]).arg(self.config_file());
+        let mut process = Process::spawn("tidegate", command, &self.dir().join("log"));
+        wait_for("the gateway", START_MAX, || {
+            process.check_alive();
+            get(self.http_port, "/readyz", &[]).and_then(|a| {
+                if a.status == 200 { Ok(()) } else { Err(format!("{} {}", a.head, a.body)) }
+            })
+        });
+        self.process = Some(process);
+    }
+
+    /// SIGKILL: nothing gets to say good-bye.
+    pub fn kill(&mut self) {
+        self.process.take().expect("the gateway runs").kill();
+    }
+
+    /// SIGTERM, and its exit status.
+    pub fn terminate(&mut self, limit: Duration) -> ExitStatus {
+        self.process.take().expect("the gateway runs").terminate(limit)
+    }
+
+    /// A subcommand of the same binary, in the same environment.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+        command.env("RUNTIME_DIRECTORY", self.dir()).current_dir(self.dir());
+        command
+    }
+
+    pub fn process(&self) -> &Process {
+        self.process.as_ref().expect("the gateway runs")
+    }
+
+    pub fn usage(&self) -> Usage {
+        self.process().usage()
+    }
+
+    /// Everything logged in this directory, earlier runs included.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.dir().join("log")).unwrap_or_default()
+    }
+
+    /// The sum of a metric over all label sets whose text contains each of `labels`; 0 if there is none.
+    pub fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+        let body = get(self.http_port, "/metrics", &[]).unwrap().expect_success();
+        let of_name =
+            |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{']));
+        body.lines()
+            .filter(of_name)
+            .filter(|line| labels.iter().all(|label| line.contains(label)))
+            .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
+            .sum()
+    }
+
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn config_file(&self) -> PathBuf {
+        self.dir().join("tidegate.toml")
+    }
+}
