@@ -1,11 +1,38 @@
 //! The one door: route -> decode -> check -> stamp -> encode -> budget -> journal.
+//!
+//! A listener or collector gathers what one socket read brought (`Intake::gather`, then a
+//! `Gather::message` or `Gather::body` for each payload), seals it with a ticket of its mark and
+//! submits it. Nothing that comes in makes this fail: what cannot be taken travels in the same
+//! submission as a rejection, becomes durable with it and ends in the dead letters.
+//!
+//! The books: what was refused is counted in the submission that carries it; what was filtered or
+//! dropped needs no durability of its own, so its count rides with whatever is submitted next.
+//!
+//! Left out for now: presets, clock sanity, what is known of single devices.
 
+mod budget;
 pub mod decode;
+mod gather;
+mod parts;
+mod refusals;
 pub mod route;
 pub mod stamp;
+pub mod stats;
 
-use journal::{Appender, Closed, Room, Source, Ticket};
-use proto::Rejects;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
+use journal::{Appender, Closed, Counts, Room, Source, Submission, Ticket};
+use proto::Timestamp;
+
+use self::budget::{Budget, Carried};
+use self::route::Routes;
+use self::stamp::{Clock, Stamper};
+use self::stats::{SourceKind, Stats};
+
+pub use self::gather::{Gather, Gathered};
 
 /// What a payload is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -18,7 +45,7 @@ pub enum Format {
     Frame,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     pub reading: proto::Limits,
     pub json_depth_max: usize,
@@ -44,7 +71,24 @@ impl Default for Limits {
 /// Shared by all listeners and collectors; clones are cheap.
 #[derive(Clone, Debug)]
 pub struct Intake {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
     appender: Appender,
+    routes: Routes,
+    limits: Limits,
+    /// `[tags]` of the config, added to every reading that has no such tag from its route.
+    site_tags: Vec<(String, String)>,
+    clock: Arc<dyn Clock>,
+    stamper: Stamper,
+    /// Which period of trust in the clock the stamps belong to; 1 from start.
+    clock_epoch: AtomicU32,
+    budget: Budget,
+    /// Counts that wait for the next submission.
+    carried: Carried,
+    stats: Stats,
 }
 
 /// A payload whose format the endpoint knows (HTTP, WebSocket), without a topic to route by.
@@ -66,76 +110,133 @@ pub struct Body<'a> {
 pub struct Outcome {
     pub readings: u32,
     pub refused: u64,
-    /// A command, config or log topic: taken note of, nothing stored, not a refusal.
+    /// A command, config or log topic, or a payload that says nothing: taken note of, nothing
+    /// stored, not a refusal.
     pub filtered: bool,
 }
 
-/// Gathers what one socket read brought into one submission. Owns no buffer until the first reading.
-#[derive(Debug)]
-pub struct Gather {
-    intake: Intake,
-}
-
-/// A gathered submission, ready for the journal.
-#[derive(Debug)]
-pub struct Gathered {
-    pub bytes: usize,
-}
-
 impl Intake {
+    pub fn new(
+        appender: Appender,
+        routes: Routes,
+        limits: Limits,
+        site_tags: Vec<(String, String)>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let shared = Shared {
+            appender,
+            routes,
+            limits,
+            site_tags,
+            clock,
+            stamper: Stamper::default(),
+            clock_epoch: AtomicU32::new(1),
+            budget: Budget::new(limits.budget_bytes),
+            carried: Carried::default(),
+            stats: Stats::default(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Begins a submission; now is when its payloads arrived.
     pub fn gather(&self, source: &Source) -> Gather {
-        unimplemented!("{source:?}")
+        Gather::new(self.clone(), Source::clone(source))
     }
 
     /// Waits for room in the byte budget, then for room in the journal's queue. Cancelled or
     /// failed: the ticket drops and its mark breaks.
     pub async fn submit(&self, gathered: Gathered) -> Result<(), Closed> {
-        drop(gathered);
-        std::future::pending().await
+        for submission in gathered.first {
+            self.hand_over(submission).await?;
+        }
+        self.hand_over(gathered.last).await
+    }
+
+    /// What one connection may have in flight at most, so that it leaves room for others.
+    pub fn share_bytes(&self) -> usize {
+        self.shared.limits.budget_bytes / 8
     }
 
     pub fn room(&self) -> Room {
-        self.appender.room()
+        self.shared.appender.room()
     }
 
     pub fn watch_room(&self) -> tokio::sync::watch::Receiver<Room> {
-        self.appender.watch_room()
+        self.shared.appender.watch_room()
     }
 
     /// QoS 0 messages given up while the journal was full: into the books.
     pub fn dropped(&self, messages: u64) {
-        unimplemented!("{messages}")
+        let stats = self.stats().source(SourceKind::Mqtt);
+        stats.received.inc_by(messages);
+        stats.dropped.inc_by(messages);
+        self.shared.carried.add(Counts { dropped: messages, ..Counts::default() });
+    }
+
+    /// Writes counts that no submission has taken along yet. For the end, after the last listener
+    /// is gone; nobody waits for it, so it starts no sync of its own.
+    pub async fn settle_counts(&self) -> Result<(), Closed> {
+        if self.shared.carried.is_empty() {
+            return Ok(());
+        }
+        let nothing = self.gather(&Source::from("gateway")).seal(Ticket::nobody());
+        self.submit(nothing).await
+    }
+
+    pub fn stats(&self) -> &Stats {
+        &self.shared.stats
+    }
+
+    pub fn limits(&self) -> &Limits {
+        &self.shared.limits
+    }
+
+    pub fn routes(&self) -> &Routes {
+        &self.shared.routes
+    }
+
+    /// Cancelled before the journal took the submission: the counts go back, to ride with another.
+    async fn hand_over(&self, mut submission: Submission) -> Result<(), Closed> {
+        submission.guard = Some(self.shared.budget.take(weight(&submission)).await?);
+        let riding = self.shared.carried.take();
+        submission.counts.filtered += riding.counts().filtered;
+        submission.counts.dropped += riding.counts().dropped;
+        self.shared.appender.append(submission).await?;
+        riding.arrived();
+        Ok(())
+    }
+
+    fn now(&self) -> Timestamp {
+        self.shared.clock.now()
+    }
+
+    fn clock_epoch(&self) -> u32 {
+        self.shared.clock_epoch.load(Ordering::Relaxed)
+    }
+
+    fn reserve_stamps(&self, arrival: Timestamp, count: u32) -> Timestamp {
+        self.shared.stamper.reserve(arrival, count)
+    }
+
+    fn carry_filtered(&self, messages: u64) {
+        self.shared.carried.add(Counts { filtered: messages, ..Counts::default() });
+    }
+
+    /// The tags of a route with those of the site; the route's own win.
+    fn with_site_tags<'a>(&'a self, mut tags: Vec<(&'a str, &'a str)>) -> Vec<(&'a str, &'a str)> {
+        for (name, value) in &self.shared.site_tags {
+            if !tags.iter().any(|(own, _)| own == name) {
+                tags.push((name, value));
+            }
+        }
+        tags
     }
 }
 
-impl Gather {
-    /// Routes and decodes one message. Never fails: what is refused becomes a rejection in the
-    /// same submission.
-    pub fn message(&mut self, topic: &str, payload: &[u8]) -> Outcome {
-        unimplemented!("{topic} {payload:?}")
-    }
-
-    /// Decodes a body whose format the endpoint knows.
-    pub fn body(&mut self, body: &Body<'_>) -> Outcome {
-        unimplemented!("{body:?}")
-    }
-
-    /// What was refused of the last payload.
-    pub fn rejects(&self) -> &Rejects {
-        unimplemented!()
-    }
-
-    /// Bytes gathered so far, rejections included.
-    pub fn bytes(&self) -> usize {
-        unimplemented!()
-    }
-
-    /// Nothing in it that must become durable.
-    pub fn is_empty(&self) -> bool {
-        unimplemented!("{:?}", self.intake)
-    }
-
-    pub fn seal(self, ticket: Ticket) -> Gathered {
-        unimplemented!("{ticket:?}")
-    }
+/// What a submission holds of the budget; each one costs something even if it is empty.
+fn weight(submission: &Submission) -> usize {
+    const SUBMISSION_BYTES: usize = 256;
+    let rejected = submission.rejected.iter();
+    let rejected: usize = rejected.map(|r| r.topic.len() + r.reason.len() + r.bytes.len()).sum();
+    SUBMISSION_BYTES + submission.bytes.len() + rejected
 }

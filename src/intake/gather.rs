@@ -1,0 +1,253 @@
+//! What one socket read brought, gathered into one submission.
+//!
+//! ```text
+//!  message --route--> Matched --+                       +--> readings, stamped --> parts <= 1 MiB --+
+//!  body ------------------------+--decode (scratch of --+                                           +--> Gathered
+//!                                    this thread)       +--> refusals, bounded ---------------------+
+//! ```
+//!
+//! A `Gather` owns no buffer until the first reading, so an idle connection costs nothing; the
+//! scratch that decoders need belongs to the thread. It holds what its caller puts in between two
+//! looks at `is_large`; whatever that is, no submission exceeds what the journal takes.
+
+#[cfg(test)]
+mod tests;
+
+use std::{cell::Cell, mem};
+
+use journal::{Counts, Source, Submission, Ticket};
+use proto::{Context, Readings, Rejects, Timestamp};
+
+use super::parts::Parts;
+use super::refusals::{Payload, Refusals};
+use super::route::{FIELD, Route};
+use super::stats::SourceKind;
+use super::{Body, Intake, Outcome, decode};
+
+/// From here on a caller should seal.
+const LARGE_BYTES: usize = 256 * 1024;
+/// Scratch that grew above this goes with the payload that needed it.
+const SCRATCH_BYTES_MAX: usize = 256 * 1024;
+/// Where a body names no measurement.
+const BODY_MEASUREMENT: &str = "readings";
+
+/// Gathers what one socket read brought into one submission.
+#[derive(Debug)]
+pub struct Gather {
+    origin: Origin,
+    content: Content,
+}
+
+/// Where the payloads come from.
+#[derive(Debug)]
+struct Origin {
+    intake: Intake,
+    source: Source,
+    /// When the gather began: the stamp of what carries no time, and what ages count back from.
+    arrival: Timestamp,
+}
+
+/// What came of the payloads so far.
+#[derive(Debug, Default)]
+struct Content {
+    parts: Parts,
+    refusals: Refusals,
+    /// Readings, whatever became of them: for the metrics.
+    received: u64,
+    filtered: u64,
+    /// `filtered` is in the counts of a submission.
+    is_sealed: bool,
+    /// What was refused of the last payload.
+    rejects: Rejects,
+}
+
+/// A gathered submission, ready for the journal.
+#[derive(Debug)]
+pub struct Gathered {
+    /// What it weighs, refusals included.
+    pub bytes: usize,
+    /// Parts that go before `last` and that nobody waits for: the journal keeps order, so the
+    /// ticket of the last speaks for all.
+    pub(super) first: Vec<Submission>,
+    pub(super) last: Submission,
+}
+
+impl Gather {
+    pub(super) fn new(intake: Intake, source: Source) -> Self {
+        let arrival = intake.now();
+        Self { origin: Origin { intake, source, arrival }, content: Content::default() }
+    }
+
+    /// Routes and decodes one message. Never fails: what is refused becomes a rejection in the
+    /// same submission.
+    pub fn message(&mut self, topic: &str, payload: &[u8]) -> Outcome {
+        let Self { origin, content } = self;
+        let matched = match origin.intake.routes().find(topic) {
+            // An empty payload is how a retained message is deleted (MQTT 3.3.1.3): no reading.
+            Route::Take(matched) if !payload.is_empty() => matched,
+            Route::Take(_) | Route::Ignore(_) => return content.filter(),
+        };
+        let context = Context {
+            measurement: matched.measurement,
+            tags: &origin.intake.with_site_tags(matched.tags),
+            field: matched.field,
+            precision: matched.precision,
+            ..origin.context()
+        };
+        let outcome = content.take(origin, topic, payload, |out, bad| {
+            decode::decode(matched.format, payload, &context, out, bad);
+        });
+        let nothing_came_of_it = outcome == Outcome::default() && content.rejects.is_empty();
+        if nothing_came_of_it { content.filter() } else { outcome }
+    }
+
+    /// Decodes a body (or a part of one) whose format the endpoint knows.
+    pub fn body(&mut self, body: &Body<'_>) -> Outcome {
+        let Self { origin, content } = self;
+        let device = body.device.filter(|device| !device.is_empty());
+        let tags = device.map(|device| ("device", device)).into_iter().collect();
+        let context = Context {
+            tags: &origin.intake.with_site_tags(tags),
+            precision: body.precision,
+            device_required: body.device_required,
+            ..origin.context()
+        };
+        content.take(origin, body.path, body.bytes, |out, bad| {
+            decode::decode(body.format, body.bytes, &context, out, bad);
+        })
+    }
+
+    /// What was refused of the last payload.
+    pub fn rejects(&self) -> &Rejects {
+        &self.content.rejects
+    }
+
+    /// Bytes gathered so far, rejections included.
+    pub fn bytes(&self) -> usize {
+        self.content.parts.bytes() + self.content.refusals.bytes()
+    }
+
+    /// Large enough to be sealed, even if more has been read.
+    pub fn is_large(&self) -> bool {
+        self.bytes() >= LARGE_BYTES
+    }
+
+    /// Nothing in it that must become durable. (What was filtered is counted all the same.)
+    pub fn is_empty(&self) -> bool {
+        self.content.parts.is_empty() && self.content.refusals.is_empty()
+    }
+
+    pub fn seal(mut self, ticket: Ticket) -> Gathered {
+        let bytes = self.bytes();
+        let origin = &self.origin;
+        let (first, last) = mem::take(&mut self.content.parts).finish();
+        let first =
+            first.into_iter().map(|part| origin.submission(part, Ticket::nobody())).collect();
+        let mut last = origin.submission(last, ticket);
+        last.counts.refused = self.content.refusals.readings();
+        last.counts.filtered = self.content.filtered;
+        last.rejected = self.content.refusals.take();
+        self.content.is_sealed = true;
+        Gathered { bytes, first, last }
+    }
+}
+
+impl Origin {
+    fn submission(&self, (bytes, readings): (Vec<u8>, u32), ticket: Ticket) -> Submission {
+        Submission {
+            source: Source::clone(&self.source),
+            arrival_ns: self.arrival.nanos(),
+            clock_epoch: self.intake.clock_epoch(),
+            readings,
+            bytes,
+            rejected: Vec::new(),
+            counts: Counts::default(),
+            ticket,
+            guard: None,
+        }
+    }
+
+    /// What is known of any payload here.
+    fn context(&self) -> Context<'static> {
+        let limits = self.intake.limits();
+        Context {
+            measurement: BODY_MEASUREMENT,
+            tags: &[],
+            field: FIELD,
+            precision: None,
+            arrival: self.arrival,
+            device_required: false,
+            depth_max: limits.json_depth_max,
+            keys_max: limits.json_keys_max,
+        }
+    }
+}
+
+/// What was received is counted however a gather ends; what was filtered needs no durability, so
+/// it goes to the books with whatever submission is next.
+impl Drop for Gather {
+    fn drop(&mut self) {
+        let Origin { intake, source, .. } = &self.origin;
+        let stats = intake.stats().source(SourceKind::of(source));
+        stats.received.inc_by(self.content.received);
+        stats.filtered.inc_by(self.content.filtered);
+        if !self.content.is_sealed {
+            intake.carry_filtered(self.content.filtered);
+        }
+    }
+}
+
+impl Content {
+    /// Runs a decoder over one payload and takes what came of it.
+    fn take(
+        &mut self,
+        origin: &Origin,
+        topic: &str,
+        payload: &[u8],
+        decoder: impl FnOnce(&mut Readings, &mut Rejects),
+    ) -> Outcome {
+        let Origin { intake, source, arrival } = origin;
+        self.rejects.clear();
+        let readings = with_scratch(intake.limits().reading, |scratch| {
+            decoder(scratch, &mut self.rejects);
+            match scratch.stamps_wanted() {
+                0 => {}
+                wanted => scratch.stamp(intake.reserve_stamps(*arrival, wanted)),
+            }
+            self.parts.add(scratch.bytes(), scratch.count());
+            scratch.count()
+        });
+        let refused = self.rejects.readings();
+        self.received += u64::from(readings) + refused;
+        if !self.rejects.is_empty() {
+            let bytes_max = intake.limits().rejected_bytes_max;
+            self.refusals.add(Payload { topic, bytes: payload, bytes_max }, &self.rejects);
+            intake.stats().source(SourceKind::of(source)).add_refused(&self.rejects);
+        }
+        Outcome { readings, refused, filtered: false }
+    }
+
+    fn filter(&mut self) -> Outcome {
+        self.rejects.clear();
+        self.received += 1;
+        self.filtered += 1;
+        Outcome { readings: 0, refused: 0, filtered: true }
+    }
+}
+
+thread_local! {
+    /// One payload's readings, before they move to the gather; kept for its buffers.
+    static SCRATCH: Cell<Option<(proto::Limits, Readings)>> = const { Cell::new(None) };
+}
+
+/// `use_it` gets an empty `Readings` of this thread.
+fn with_scratch<T>(limits: proto::Limits, use_it: impl FnOnce(&mut Readings) -> T) -> T {
+    let kept = SCRATCH.take().filter(|(kept_limits, _)| *kept_limits == limits);
+    let mut readings = kept.map_or_else(|| Readings::new(limits), |(_, readings)| readings);
+    let result = use_it(&mut readings);
+    if readings.bytes().len() <= SCRATCH_BYTES_MAX {
+        readings.clear();
+        SCRATCH.set(Some((limits, readings)));
+    }
+    result
+}
