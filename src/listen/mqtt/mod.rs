@@ -1,5 +1,7 @@
 //! The MQTT listener: 3.1, 3.1.1 and 5 on one port.
 
+pub mod packet;
+
 use std::{sync::Arc, time::Duration};
 
 use tokio::net::TcpListener;
