@@ -41,7 +41,7 @@ impl Default for Limits {
             unacked_bytes_max: 512 * 1024,
             full_wait: Duration::from_secs(5),
             topic_alias_max: 64,
-            keep_alive_max: Duration::from_secs(3600),
+            keep_alive_max: Duration::from_hours(1),
         }
     }
 }

@@ -56,6 +56,21 @@ fn assert_every_cut_is_partial(bytes: &[u8]) {
     }
 }
 
+/// Whatever the bytes are, what is made of them keeps the promises of a parsed packet.
+fn assert_sound(frame: Frame<'_>) {
+    for version in [Version::V31, Version::V311, Version::V5] {
+        if let Ok(Packet::Publish(publish)) = frame.packet(version) {
+            assert!(!publish.topic.contains(['\0', '+', '#']), "{publish:?}");
+            assert!(!publish.topic.is_empty() || publish.alias.is_some(), "{publish:?}");
+            assert!(publish.topic.len() + publish.payload.len() < frame.len, "{publish:?}");
+        }
+    }
+    if let Ok(connect) = Connect::parse(frame) {
+        assert!(!connect.client_id.contains('\0'), "{connect:?}");
+        assert_eq!(connect.version, Connect::dialect(frame));
+    }
+}
+
 #[test]
 fn a_packet_is_cut_out_and_what_follows_is_left() {
     let two = [0xc0, 0, 0xc0, 0];

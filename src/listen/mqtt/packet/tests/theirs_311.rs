@@ -154,7 +154,7 @@ proptest! {
         match frame(&bytes, BYTES_MAX) {
             Ok(Framed::Whole(frame)) => {
                 prop_assert!(frame.len <= bytes.len());
-                let _ = (frame.packet(Version::V311), frame.packet(Version::V5));
+                assert_sound(frame);
             }
             Ok(Framed::Partial { wanted }) => prop_assert!(wanted > bytes.len()),
             Err(Violation::TooLarge | Violation::Length) => {}
