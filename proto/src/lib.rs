@@ -5,6 +5,7 @@
 //! ```
 
 pub mod context;
+mod decimal;
 pub mod frame;
 pub mod json;
 pub mod line;
@@ -14,6 +15,7 @@ pub mod plain;
 pub mod reading;
 pub mod readings;
 pub mod refusal;
+mod scratch;
 #[cfg(test)]
 mod testing;
 pub mod timestamp;

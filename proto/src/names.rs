@@ -13,6 +13,11 @@ pub(crate) fn measurement(name: &str, limits: &Limits) -> Result<(), Reason> {
             "begins with #, which line protocol takes for a comment",
         ));
     }
+    let swallowed = |pair: &[u8]| matches!(pair, [b'\\', b',' | b' ' | b'=']);
+    if name.as_bytes().windows(2).any(swallowed) {
+        let problem = "has a backslash before a comma, space or =, which InfluxDB takes away";
+        return Err(fault("measurement", name, problem));
+    }
     Ok(())
 }
 
@@ -96,6 +101,8 @@ mod tests {
         assert_eq!(kind(measurement("a\u{7f}", &limits)), Some(Kind::Name));
         assert_eq!(kind(measurement("a\\", &limits)), Some(Kind::Name));
         assert_eq!(kind(measurement("#a", &limits)), Some(Kind::Name));
+        assert_eq!(kind(measurement("a\\,b", &limits)), Some(Kind::Name));
+        assert_eq!(kind(measurement("a\\b", &limits)), None);
         assert_eq!(kind(measurement("123456789", &limits)), Some(Kind::Limit));
         assert_eq!(kind(field("time", &limits)), Some(Kind::Name));
         assert_eq!(kind(field("times", &limits)), None);

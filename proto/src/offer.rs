@@ -1,30 +1,35 @@
 //! What every decoder does with a reading it has taken apart: fills in what the context knows and
 //! offers it to the encoder.
 
-use crate::{Context, Kind, Limits, Place, ReadingRef, Readings, Reason, Rejects, Time, ValueRef};
+use std::mem;
+
+use crate::{
+    Context, Kind, Limits, Place, ReadingRef, Readings, Reason, Rejects, Time, ValueRef,
+    names::short, scratch::reuse,
+};
 
 /// A reading taken apart by its decoder, its lists being scratch.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Parts<'l, 'a> {
+pub(crate) struct Parts<'l, 'r> {
     /// Empty: the context's.
-    pub(crate) measurement: &'a str,
-    pub(crate) tags: &'l [(&'a str, &'a str)],
-    pub(crate) fields: &'l [(&'a str, ValueRef<'a>)],
+    pub(crate) measurement: &'r str,
+    pub(crate) tags: &'l [(&'r str, &'r str)],
+    pub(crate) fields: &'l [(&'r str, ValueRef<'r>)],
     pub(crate) time: Time,
 }
 
-/// Where a decoder hands over its readings. `'a`: the payload and its context.
+/// Where a decoder hands over its readings, and what it had to refuse.
 #[derive(Debug)]
-pub(crate) struct Offers<'a, 'o> {
-    pub(crate) context: &'o Context<'a>,
+pub(crate) struct Offers<'o> {
+    pub(crate) context: &'o Context<'o>,
     out: &'o mut Readings,
     bad: &'o mut Rejects,
-    tags: Vec<(&'a str, &'a str)>,
+    tags: Vec<(&'static str, &'static str)>,
 }
 
-impl<'a, 'o> Offers<'a, 'o> {
+impl<'o> Offers<'o> {
     pub(crate) fn new(
-        context: &'o Context<'a>,
+        context: &'o Context<'o>,
         out: &'o mut Readings,
         bad: &'o mut Rejects,
     ) -> Self {
@@ -36,47 +41,60 @@ impl<'a, 'o> Offers<'a, 'o> {
     }
 
     /// True if the reading was taken.
-    pub(crate) fn offer(&mut self, parts: Parts<'_, 'a>, place: Place) -> bool {
-        if let Err(reason) = self.merge_tags(parts.tags) {
-            self.refuse(place, reason);
-            return false;
-        }
-        let measurement = match parts.measurement {
-            "" => self.context.measurement,
-            named => named,
+    pub(crate) fn offer(&mut self, parts: Parts<'_, '_>, place: Place) -> bool {
+        let mut tags = reuse(mem::take(&mut self.tags));
+        let taken = match self.merge_tags(parts.tags, &mut tags) {
+            Ok(()) => {
+                let measurement = match parts.measurement {
+                    "" => self.context.measurement,
+                    named => named,
+                };
+                let (fields, time) = (parts.fields, parts.time);
+                let reading = ReadingRef { measurement, tags: &tags, fields, time, series: &[] };
+                self.out.offer(&reading, self.context.arrival, place, self.bad)
+            }
+            Err(reason) => {
+                self.refuse(place, reason);
+                false
+            }
         };
-        let reading = ReadingRef {
-            measurement,
-            tags: &self.tags,
-            fields: parts.fields,
-            time: parts.time,
-            series: &[],
-        };
-        self.out.offer(&reading, self.context.arrival, place, self.bad)
+        self.tags = reuse(tags);
+        taken
     }
 
     pub(crate) fn refuse(&mut self, place: Place, reason: Reason) {
         self.bad.reading(place.index, place.span, reason);
     }
 
+    /// Of a reading that was taken.
+    pub(crate) fn leave_out(&mut self, index: u32, field: &str, reason: Reason) {
+        self.bad.field(index, &short(field), reason);
+    }
+
     /// The context's tags win over the payload's own, and among those none may come twice.
-    fn merge_tags(&mut self, own: &[(&'a str, &'a str)]) -> Result<(), Reason> {
+    fn merge_tags<'r>(
+        &self,
+        own: &[(&'r str, &'r str)],
+        tags: &mut Vec<(&'r str, &'r str)>,
+    ) -> Result<(), Reason>
+    where
+        'o: 'r,
+    {
         let tags_max = self.out.limits().tags_max;
         if own.len() > tags_max {
             let text = format!("more than {tags_max} tags, the most allowed");
             return Err(Reason::new(Kind::Limit, text));
         }
-        self.tags.clear();
-        self.tags.extend_from_slice(self.context.tags);
+        tags.extend_from_slice(self.context.tags);
         for &(key, value) in own {
-            match self.tags.iter().position(|(earlier, _)| *earlier == key) {
-                None => self.tags.push((key, value)),
+            match tags.iter().position(|(earlier, _)| *earlier == key) {
+                None => tags.push((key, value)),
                 Some(at) if at < self.context.tags.len() => {}
                 Some(_) => return Err(twice(key)),
             }
         }
         let device = |&(key, value): &(&str, &str)| key == "device" && !value.is_empty();
-        if self.context.device_required && !self.tags.iter().any(device) {
+        if self.context.device_required && !tags.iter().any(device) {
             return Err(no_device());
         }
         Ok(())
@@ -84,7 +102,7 @@ impl<'a, 'o> Offers<'a, 'o> {
 }
 
 fn twice(key: &str) -> Reason {
-    Reason::new(Kind::Name, format!("tag `{}` is given twice", crate::names::short(key)))
+    Reason::new(Kind::Name, format!("tag `{}` is given twice", short(key)))
 }
 
 fn no_device() -> Reason {

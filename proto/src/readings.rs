@@ -14,7 +14,10 @@ use std::{
     ops::Range,
 };
 
-use crate::{Kind, ReadingRef, Reason, Rejects, Time, Timestamp, ValueRef, frame::wire, names};
+use crate::{
+    Kind, ReadingRef, Reason, Rejects, Time, Timestamp, ValueRef, frame::wire, names,
+    scratch::reuse, timestamp::text::out_of_range,
+};
 
 /// Limits on one reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,13 +199,13 @@ impl Readings {
         arrival: Timestamp,
         on_bad_field: &mut OnBadField<'_>,
     ) -> Result<(), Reason> {
-        let mut tags = reuse(mem::take(&mut self.tags), |_| unreachable!("cleared"));
-        let mut fields = reuse(mem::take(&mut self.fields), |_| unreachable!("cleared"));
+        let mut tags = reuse(mem::take(&mut self.tags));
+        let mut fields = reuse(mem::take(&mut self.fields));
         let checked = choose_tags(reading.tags, &self.limits, &mut tags)
             .and_then(|()| choose_fields(reading.fields, &self.limits, &mut fields, on_bad_field))
             .and_then(|()| self.encode(reading, &tags, &fields, arrival));
-        self.tags = reuse(tags, |_| unreachable!("cleared"));
-        self.fields = reuse(fields, |_| unreachable!("cleared"));
+        self.tags = reuse(tags);
+        self.fields = reuse(fields);
         checked
     }
 
@@ -246,12 +249,6 @@ impl Readings {
 
 /// Said of a field that cannot be taken: an error refuses the reading, `Ok` goes on without it.
 type OnBadField<'f> = dyn FnMut(&str, Reason) -> Result<(), Reason> + 'f;
-
-/// The same allocation for items with another lifetime (collecting in place).
-fn reuse<A, B>(mut list: Vec<A>, never: impl FnMut(A) -> B) -> Vec<B> {
-    list.clear();
-    list.into_iter().map(never).collect()
-}
 
 /// Sorted by key, unique, none without a value.
 fn choose_tags<'r>(
@@ -322,10 +319,7 @@ fn settle(time: Time, arrival: Timestamp) -> Result<Option<Time>, Reason> {
         Time::Age(age) => Time::At(arrival.checked_sub(age).unwrap_or(Timestamp::MIN)),
     };
     match settled {
-        Time::At(at) | Time::Stamped(at) if !at.is_storable() => {
-            let text = "a time before the year 1677 or after 2262, which InfluxDB cannot store";
-            Err(Reason::new(Kind::Timestamp, text))
-        }
+        Time::At(at) | Time::Stamped(at) if !at.is_storable() => Err(out_of_range()),
         _ => Ok(Some(settled)),
     }
 }

@@ -27,6 +27,12 @@ pub(crate) fn any_name() -> impl Strategy<Value = String> {
         .prop_filter("a name of ours", |name| name != "time" && !name.starts_with('#'))
 }
 
+pub(crate) fn any_measurement() -> impl Strategy<Value = String> {
+    any_name().prop_filter("not swallowed", |name| {
+        !["\\,", "\\ ", "\\="].iter().any(|pair| name.contains(pair))
+    })
+}
+
 pub(crate) fn any_value() -> impl Strategy<Value = Value> {
     prop_oneof![
         any::<f64>().prop_filter("finite", |v| v.is_finite()).prop_map(Value::Float),
@@ -50,11 +56,13 @@ pub(crate) fn any_time() -> impl Strategy<Value = Time> {
 pub(crate) fn any_reading() -> impl Strategy<Value = Reading> {
     let tags = prop::collection::btree_map(any_name(), any_name(), 0..5);
     let fields = prop::collection::btree_map(any_name(), any_value(), 1..5);
-    (any_name(), tags, fields, any_time()).prop_map(|(measurement, tags, fields, time)| Reading {
-        measurement,
-        tags: tags.into_iter().collect(),
-        fields: fields.into_iter().collect(),
-        time,
+    (any_measurement(), tags, fields, any_time()).prop_map(|(measurement, tags, fields, time)| {
+        Reading {
+            measurement,
+            tags: tags.into_iter().collect(),
+            fields: fields.into_iter().collect(),
+            time,
+        }
     })
 }
 

@@ -100,11 +100,7 @@ pub fn encode(readings: &[Reading], out: &mut Vec<u8>) {
     encoder.finish(out);
 }
 
-fn decode_body<'a>(
-    payload: &'a [u8],
-    offers: &mut Offers<'a, '_>,
-    taken: &mut u32,
-) -> Result<(), FrameError> {
+fn decode_body(payload: &[u8], offers: &mut Offers<'_>, taken: &mut u32) -> Result<(), FrameError> {
     let mut input = Input::new(payload);
     let count = read_header(&mut input)?;
     let mut walked = Walked::default();

@@ -1,5 +1,7 @@
 //! Points in time: nanoseconds since 1970-01-01T00:00:00Z, as InfluxDB keeps them.
 
+pub(crate) mod text;
+
 use std::time::Duration;
 
 /// Nanoseconds since the Unix epoch; negative before it.
@@ -96,6 +98,16 @@ impl Precision {
             Self::Milliseconds => 1_000_000,
             Self::Microseconds => 1_000,
             Self::Nanoseconds => 1,
+        }
+    }
+
+    /// How many digits its unit is above the nanosecond.
+    pub(crate) const fn digits(self) -> i32 {
+        match self {
+            Self::Seconds => 9,
+            Self::Milliseconds => 6,
+            Self::Microseconds => 3,
+            Self::Nanoseconds => 0,
         }
     }
 }

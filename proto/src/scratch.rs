@@ -1,0 +1,30 @@
+//! What decoders keep while they take a reading apart, so that the usual reading costs no
+//! allocation of its own: pieces of text that are borrowed unless they had to be unescaped.
+
+use std::ops::Range;
+
+/// A text of the payload as it stands there, or one that had to be put together.
+#[derive(Clone, Debug)]
+pub(crate) enum Piece<'p> {
+    Plain(&'p str),
+    /// Where it lies in the arena.
+    Made(Range<usize>),
+}
+
+impl<'p> Piece<'p> {
+    pub(crate) fn get<'s>(&self, arena: &'s str) -> &'s str
+    where
+        'p: 's,
+    {
+        match self {
+            Self::Plain(text) => text,
+            Self::Made(range) => arena.get(range.clone()).unwrap_or_default(),
+        }
+    }
+}
+
+/// The same allocation for items with another lifetime: collected in place.
+pub(crate) fn reuse<A, B>(mut list: Vec<A>) -> Vec<B> {
+    list.clear();
+    list.into_iter().map(|_| unreachable!("it was cleared")).collect()
+}
