@@ -2,21 +2,59 @@
 //! counts, not readings.
 //!
 //! ```text
-//!  Submission + Ticket --Appender--> [writer thread: group -> pwrite -> fdatasync] --Durable--> Mark moves
-//!                                                  |
-//!                              segments <----------+----------> Reader --> Lease + Receipt --confirm--> position
+//!  Submission + Ticket --Appender--> queue --> writer thread: group -> pwrite -> fdatasync --Durable--> Mark moves
+//!                                                   |                ^ prepared
+//!                              segments <-----------+              keeper thread: seal, free, prepare
+//!                                 |                                  ^ on disk
+//!                                 +----------> Reader --> Lease + Receipt --confirm--> position
 //! ```
 
-pub mod appender;
+mod layout;
+
+mod books;
 pub mod mark;
-pub mod open;
 pub mod options;
-pub mod reader;
 pub mod submission;
 
+pub mod disk;
+mod frame;
+pub mod payload;
+mod segment;
+
+pub mod appender;
+mod group;
+mod log;
+mod queue;
+mod writer;
+
+mod catalog;
+mod desk;
+mod keeper;
+mod shared;
+mod stats;
+
+mod fetch;
+mod ledger;
+mod position;
+pub mod reader;
+mod scan;
+
+pub mod open;
+mod quarantine;
+mod recover;
+pub mod status;
+pub mod testing;
+
 pub use appender::{Appender, Closed, Room};
+pub use books::Books;
 pub use mark::{Broken, Kept, Mark, Ticket};
-pub use open::{Journal, OpenError, Recovery, open};
+pub use open::{Journal, OpenError, Recovery, open, open_with};
 pub use options::{Options, OutputId, Start, WhenFull};
-pub use reader::{Fates, Frame, Kind, Lease, Reader, Receipt, Seq};
-pub use submission::{Counts, Rejected, RejectedRef, Source, Submission, SubmissionRef};
+pub use payload::{Frame, Kind, PayloadError};
+pub use position::PositionAlarm;
+pub use reader::{Fates, Lease, Reader, Receipt, Seq};
+pub use stats::{SYNC_BUCKETS_US, SyncStats};
+pub use status::{PositionStatus, Status};
+pub use submission::{
+    Counts, Rejected, RejectedRef, SUBMISSION_BYTES_MAX, Source, Submission, SubmissionRef,
+};

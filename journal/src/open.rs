@@ -1,14 +1,47 @@
 //! Opening a journal, and holding it open.
 
-use crate::{Appender, Options, OutputId, Reader, Start};
+use std::{
+    io,
+    path::PathBuf,
+    sync::{Arc, Mutex, atomic::AtomicU64},
+    thread::JoinHandle,
+};
+
+use tokio::{sync::watch, time::Instant};
+use tracing::{error, warn};
+
+use crate::Appender;
+use crate::Options;
+use crate::OutputId;
+use crate::Reader;
+use crate::Room;
+use crate::Start;
+use crate::Status;
+use crate::catalog::Catalog;
+use crate::desk::Desk;
+use crate::disk::{Disk, RealDisk};
+use crate::keeper::{self, Trouble};
+use crate::ledger::Ledger;
+use crate::position::{Position, Slots};
+use crate::queue::Queue;
+use crate::reader::Fates;
+use crate::recover::{self, Found};
+use crate::shared::{BooksAt, Head, Shared, lock};
+use crate::stats::Stats;
+use crate::writer::Writer;
 
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    #[error("another process holds {0}")]
-    Locked(std::path::PathBuf),
+    /// Another gateway runs on this directory: stop one of them.
+    #[error("another process holds {}", .0.display())]
+    Locked(PathBuf),
+    /// The directory itself is unusable: permissions, a missing mount.
     #[error("{action} {}: {source}", path.display())]
-    Io { action: &'static str, path: std::path::PathBuf, source: std::io::Error },
+    Io { action: &'static str, path: PathBuf, source: io::Error },
+    /// Two outputs with one id: a fault in the configuration.
+    #[error("a reader of `{0}` is open already")]
+    Taken(OutputId),
 }
 
 /// What opening found, for one log line and for `journal verify`.
@@ -22,29 +55,185 @@ pub struct Recovery {
     pub quarantined: Vec<String>,
 }
 
-/// The journal's owner: readers, status, the end.
+/// The journal's owner: readers, status, the end. Dropped without [`Journal::close`], its threads
+/// end by themselves, without a word about how.
 #[derive(Debug)]
-pub struct Journal {}
+pub struct Journal {
+    shared: Arc<Shared>,
+    queue: Arc<Queue>,
+    writer: Option<JoinHandle<()>>,
+    keeper: Option<JoinHandle<()>>,
+}
 
-/// Opens (or creates) the journal in `options.dir` on the real disk and starts its writer thread.
+/// Opens (or creates) the journal in `options.dir` on the real disk and starts its threads.
+/// Blocks. Inside a tokio runtime, large groups are settled by one of its tasks.
 pub fn open(options: &Options) -> Result<(Journal, Appender, Recovery), OpenError> {
-    unimplemented!("{options:?}")
+    open_with(Arc::new(RealDisk::new(&options.dir)), options)
+}
+
+/// The same on any disk; `options.dir` is only named in errors.
+pub fn open_with(
+    disk: Arc<dyn Disk>,
+    options: &Options,
+) -> Result<(Journal, Appender, Recovery), OpenError> {
+    let failed = |action| move |source| OpenError::Io { action, path: options.dir.clone(), source };
+    let (shared, report) = prepare(disk, options)?;
+    let queue = Arc::new(Queue::new(options.queue_bytes_max));
+    let writer = Writer::new(Arc::clone(&shared), Arc::clone(&queue), options.sync_wait)
+        .map_err(failed("compress in"))?;
+    let writer = spawn("journal-writer", move || writer.run()).map_err(failed("write"))?;
+    let keeper = {
+        let shared = Arc::clone(&shared);
+        spawn("journal-keeper", move || keeper::run(&shared)).map_err(failed("keep"))?
+    };
+    let appender = Appender::new(Arc::clone(&queue), Arc::clone(&shared));
+    let journal = Journal { shared, queue, writer: Some(writer), keeper: Some(keeper) };
+    Ok((journal, appender, report))
+}
+
+/// Everything up to the threads: directory, lock, recovery, the first prepared segment.
+pub(crate) fn prepare(
+    disk: Arc<dyn Disk>,
+    options: &Options,
+) -> Result<(Arc<Shared>, Recovery), OpenError> {
+    let failed = |action| move |source| OpenError::Io { action, path: options.dir.clone(), source };
+    disk.prepare().map_err(failed("make"))?;
+    let held = match disk.lock() {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            return Err(OpenError::Locked(options.dir.clone()));
+        }
+        other => other.map_err(failed("lock"))?,
+    };
+    let limits = options.limits();
+    let found = recover::recover(&disk, &limits).map_err(failed("list"))?;
+    let Found { journal, places, positions, next_seq, next_id, books, allocated, report } = found;
+    let shared = Arc::new(Shared {
+        disk,
+        limits,
+        journal,
+        catalog: Catalog::new(places),
+        head: watch::Sender::new(Head { durable: next_seq - 1, ended: false }),
+        room: watch::Sender::new(Room::Free),
+        books: Mutex::new(BooksAt { books, seq: next_seq - 1 }),
+        tail: Mutex::default(),
+        positions: Mutex::new(positions),
+        desk: Desk::default(),
+        stats: Stats::default(),
+        allocated: AtomicU64::new(allocated),
+        next_id: AtomicU64::new(next_id),
+        active: AtomicU64::new(0),
+        died: watch::Sender::new(false),
+        gaps: Mutex::default(),
+        lock: Mutex::new(Some(held)),
+        #[cfg(test)]
+        mutant: None,
+    });
+    find_position(&shared, &OutputId::intake_dead(), Start::Oldest);
+    keeper::round(&shared, Instant::now(), &mut Trouble::default());
+    Ok((shared, report))
+}
+
+/// The output's position, on the disk if the disk lets us.
+pub(crate) fn find_position(shared: &Arc<Shared>, id: &OutputId, start: Start) -> Arc<Position> {
+    let mut positions = lock(&shared.positions);
+    if let Some(position) = positions.iter().find(|position| position.id == *id) {
+        return Arc::clone(position);
+    }
+    let position = Position::new(id.clone(), Ledger::default(), Slots::none(), None);
+    let (low, base) = match (start, shared.catalog.first()) {
+        (Start::Oldest, Some(first)) => (first.first_seq - 1, first.books.of(position.kind)),
+        (Start::Oldest, None) | (Start::New, _) => {
+            let at = shared.books();
+            (at.seq, at.books.of(position.kind))
+        }
+    };
+    position.ledger(|ledger| *ledger = Ledger::new(low, base, 0, Fates::default()));
+    let position = Arc::new(position);
+    if let Err(error) = position.write(shared, Instant::now()) {
+        warn!(output = %id, %error, "a new position is not on the disk yet");
+    }
+    positions.push(Arc::clone(&position));
+    position
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(run)
 }
 
 impl Journal {
-    /// The reader of one output; one at a time for each id.
+    /// The reader of one output; one at a time for each id. Blocks when the output was never seen
+    /// before: its position is written first, so that nothing it needs is freed. Ask for all
+    /// readers before the first submission.
     pub fn reader(&self, id: &OutputId, start: Start) -> Result<Reader, OpenError> {
-        unimplemented!("{id:?} {start:?}")
+        let position = find_position(&self.shared, id, start);
+        if position.take() {
+            Ok(Reader::new(Arc::clone(&self.shared), position))
+        } else {
+            Err(OpenError::Taken(id.clone()))
+        }
     }
 
-    /// The reader of `rejected` frames (`intake-dead`).
+    /// The reader of `rejected` frames (`intake-dead`). While nobody reads them, nothing is freed.
     pub fn rejects(&self) -> Result<Reader, OpenError> {
-        unimplemented!()
+        self.reader(&OutputId::intake_dead(), Start::Oldest)
     }
 
-    /// After the last appender and reader are gone: syncs, writes positions, seals nothing early,
-    /// releases the lock. Blocks; call it off the reactor.
-    pub fn close(self) {
-        unimplemented!()
+    pub fn status(&self) -> Status {
+        Status::of(&self.shared)
+    }
+
+    /// A handle for `status` that outlives borrows of the journal.
+    pub fn watcher(&self) -> Watcher {
+        Watcher { shared: Arc::clone(&self.shared) }
+    }
+
+    /// Resolves if the writer's thread dies, which only a fault of ours does: end the process.
+    /// Never resolves otherwise. Cancel safe.
+    pub async fn died(&self) {
+        let mut died = self.shared.died.subscribe();
+        if died.wait_for(|died| *died).await.is_err() {
+            std::future::pending().await
+        }
+    }
+
+    /// After the last appender and reader are gone: what waits is made durable (or given up, if
+    /// there is no room for it), positions are written, the lock is released. Seals nothing early.
+    /// Blocks; call it off the reactor.
+    pub fn close(mut self) {
+        self.queue.close();
+        self.shared.desk.close();
+        join(self.writer.take());
+        self.shared.desk.end();
+        join(self.keeper.take());
+        lock(&self.shared.lock).take();
     }
 }
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        self.queue.close();
+        self.shared.desk.close();
+        self.shared.desk.end();
+    }
+}
+
+fn join(thread: Option<JoinHandle<()>>) {
+    if thread.is_some_and(|thread| thread.join().is_err()) {
+        error!("a thread of the journal died");
+    }
+}
+
+/// Looks at the journal from elsewhere.
+#[derive(Clone, Debug)]
+pub struct Watcher {
+    shared: Arc<Shared>,
+}
+
+impl Watcher {
+    pub fn status(&self) -> Status {
+        Status::of(&self.shared)
+    }
+}
+
+#[cfg(test)]
+mod tests;

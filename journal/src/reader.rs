@@ -1,49 +1,28 @@
 //! The way out: leases in order, receipts in any order, a position that only proof moves.
+//!
+//! A frame has at most one live lease. Dropping a receipt makes the reader go back to that frame;
+//! those behind it that are still out, or done, are not handed out twice.
 
-use bytes::Bytes;
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use crate::{RejectedRef, SubmissionRef};
+use tokio::{sync::watch, task::JoinHandle, time::timeout};
+
+use crate::Frame;
+use crate::fetch::{Fetcher, Item};
+use crate::ledger::Offer;
+use crate::position::Position;
+use crate::shared::{Head, Shared, lock};
+
+/// A segment that cannot be opened is tried again so often.
+const RETRY_EVERY: Duration = Duration::from_secs(5);
 
 /// A frame's sequence number: rises by one per frame, never reused. The first is 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Seq(pub u64);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    Data,
-    Rejected,
-    Clock,
-}
-
-/// A frame's payload, decompressed and checked.
-#[derive(Clone, Debug)]
-pub struct Frame {
-    pub kind: Kind,
-    pub schema: u16,
-    pub readings: u32,
-    pub payload: Bytes,
-}
-
-/// A payload of ours that does not parse although its checksum holds: a fault of ours, or a newer
-/// schema.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("byte {at}: {what}")]
-pub struct PayloadError {
-    pub at: usize,
-    pub what: &'static str,
-}
-
-impl Frame {
-    /// The submissions of a `data` frame.
-    pub fn submissions(&self) -> impl Iterator<Item = Result<SubmissionRef<'_>, PayloadError>> {
-        std::iter::empty()
-    }
-
-    /// The entries of a `rejected` frame.
-    pub fn rejected(&self) -> impl Iterator<Item = Result<RejectedRef<'_>, PayloadError>> {
-        std::iter::empty()
-    }
-}
 
 /// One frame on loan to one output. Dropping the receipt hands it out again.
 #[derive(Debug)]
@@ -65,35 +44,243 @@ pub struct Fates {
 }
 
 /// The right and the duty to say that a lease is done with. Dropped: the frame comes again (the
-/// reader goes back to it). Shared: every share must confirm, and their fates add up.
+/// reader goes back to it). Shared: every share must confirm, and their fates add up to the
+/// frame's readings; if one is dropped, what the others said is void, as the whole frame comes
+/// again.
 #[derive(Debug)]
 #[must_use = "dropping a receipt means the frame is handed out again"]
-pub struct Receipt {}
+pub struct Receipt {
+    loan: Arc<Loan>,
+    confirmed: bool,
+}
 
-impl Receipt {
-    pub fn share(&self) -> Self {
-        Self {}
-    }
+/// What the shares of one receipt have in common; settles when the last one goes.
+#[derive(Debug)]
+struct Loan {
+    shared: Arc<Shared>,
+    position: Arc<Position>,
+    seq: u64,
+    outcome: Mutex<Outcome>,
+}
 
-    pub fn confirm(self, fates: &Fates) {
-        unimplemented!("{fates:?}")
-    }
+#[derive(Debug, Default)]
+struct Outcome {
+    fates: Fates,
+    given_up: bool,
 }
 
 /// One output's way through the journal. Only frames that are durable.
 #[derive(Debug)]
-pub struct Reader {}
+pub struct Reader {
+    shared: Arc<Shared>,
+    position: Arc<Position>,
+    head: watch::Receiver<Head>,
+    /// Fetched, not yet handed out.
+    ready: VecDeque<Item>,
+    /// Away while `fetching`.
+    fetcher: Option<Fetcher>,
+    fetching: Option<JoinHandle<(Fetcher, Vec<Item>)>>,
+}
+
+impl Receipt {
+    pub fn share(&self) -> Self {
+        Self { loan: Arc::clone(&self.loan), confirmed: false }
+    }
+
+    /// This share's readings are done with, in these ways.
+    pub fn confirm(mut self, fates: &Fates) {
+        self.confirmed = true;
+        lock(&self.loan.outcome).fates.add(fates);
+    }
+}
+
+impl Drop for Receipt {
+    fn drop(&mut self) {
+        if !self.confirmed {
+            lock(&self.loan.outcome).given_up = true;
+        }
+    }
+}
+
+impl Drop for Loan {
+    fn drop(&mut self) {
+        let outcome = lock(&self.outcome);
+        let fates = (!outcome.given_up).then_some(outcome.fates);
+        self.position.settle(self.seq, fates);
+        if self.position.is_pressing() || self.shared.desk.is_wanted() {
+            self.shared.desk.nudge();
+        }
+    }
+}
+
+impl Fates {
+    /// Readings in all.
+    pub fn total(&self) -> u64 {
+        self.confirmed + self.dead + self.dropped + self.filtered + self.absorbed + self.quarantined
+    }
+
+    pub fn add(&mut self, other: &Self) {
+        self.confirmed += other.confirmed;
+        self.dead += other.dead;
+        self.dropped += other.dropped;
+        self.filtered += other.filtered;
+        self.absorbed += other.absorbed;
+        self.quarantined += other.quarantined;
+    }
+}
 
 impl Reader {
+    pub(crate) fn new(shared: Arc<Shared>, position: Arc<Position>) -> Self {
+        let fetcher = fetcher_at_low(&shared, &position);
+        let head = shared.head.subscribe();
+        Self {
+            shared,
+            position,
+            head,
+            ready: VecDeque::new(),
+            fetcher: Some(fetcher),
+            fetching: None,
+        }
+    }
+
     /// The next frame in order; after a dropped receipt, from that frame on again. `None` when the
-    /// journal's appenders are gone and everything was handed out and settled or confirmed.
-    /// Cancel safe.
+    /// journal's appenders are gone, the writer has finished and everything was handed out; a
+    /// receipt that is dropped after that makes the next call return its frame. Cancel safe. Needs
+    /// a tokio runtime: what is no longer in memory is read on a blocking thread.
     pub async fn next(&mut self) -> Option<Lease> {
-        std::future::pending().await
+        loop {
+            self.finish_fetch().await?;
+            self.go_back();
+            while let Some(item) = self.ready.pop_front() {
+                if let Some(lease) = apply(&self.shared, &self.position, item) {
+                    return Some(lease);
+                }
+            }
+            let head = *self.head.borrow_and_update();
+            if !self.fetch(head.durable).await? {
+                if head.ended && !self.position.ledger(|ledger| ledger.has_again()) {
+                    return None;
+                }
+                self.wait().await;
+            }
+        }
     }
 
     /// Whether nothing durable waits to be handed out.
     pub fn at_head(&self) -> bool {
-        unimplemented!()
+        let durable = self.head.borrow().durable;
+        self.ready.is_empty()
+            && self.fetcher.as_ref().is_some_and(|fetcher| fetcher.next() > durable)
+            && !self.position.ledger(|ledger| ledger.has_again())
+    }
+
+    /// Something to hand out, the end, or a receipt given up. Cancel safe: looks only.
+    async fn wait(&mut self) {
+        let given_up = self.position.given_up.notified();
+        let changed = async {
+            tokio::select! {
+                _ = self.head.changed() => (),
+                () = given_up => (),
+            }
+        };
+        // The time limit is for segments that could not be opened.
+        let closed = self.fetcher.as_ref().is_some_and(Fetcher::is_stopped);
+        if closed {
+            timeout(RETRY_EVERY, changed).await.unwrap_or_default();
+        } else {
+            changed.await;
+        }
+    }
+
+    /// Brings in more, from memory or disk; `false` if there is nothing.
+    async fn fetch(&mut self, durable: u64) -> Option<bool> {
+        let Some(fetcher) = self.fetcher.as_mut() else { return Some(true) };
+        if self.position.is_frozen() || fetcher.next() > durable {
+            return Some(false);
+        }
+        self.ready.extend(fetcher.from_memory(durable));
+        if !self.ready.is_empty() {
+            return Some(true);
+        }
+        let mut fetcher = self.fetcher.take()?;
+        self.fetching = Some(tokio::task::spawn_blocking(move || {
+            let items = fetcher.from_disk(durable);
+            (fetcher, items)
+        }));
+        self.finish_fetch().await?;
+        Some(!self.ready.is_empty())
+    }
+
+    /// `None` if the runtime shuts down. Cancel safe: the handle stays here until it is done.
+    async fn finish_fetch(&mut self) -> Option<()> {
+        let Some(fetching) = &mut self.fetching else { return Some(()) };
+        let done = fetching.await;
+        self.fetching = None;
+        match done {
+            Ok((fetcher, items)) => {
+                self.fetcher = Some(fetcher);
+                self.ready.extend(items);
+                Some(())
+            }
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => None,
+        }
+    }
+
+    /// To the first frame that was given up, if any was.
+    fn go_back(&mut self) {
+        let Some(fetcher) = &mut self.fetcher else { return };
+        let back = self.position.ledger(|ledger| {
+            let (seq, at) = ledger.take_again()?;
+            Some((seq, at, ledger.readings_before(seq)))
+        });
+        if let Some((seq, at, readings)) = back {
+            self.ready.clear();
+            fetcher.go_to(seq, at, readings);
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.position.give_back();
+    }
+}
+
+/// Where a new reader begins: after what its output is done with.
+pub(crate) fn fetcher_at_low(shared: &Arc<Shared>, position: &Position) -> Fetcher {
+    let (next, readings) = position.ledger(|ledger| {
+        let next = ledger.low + 1;
+        (next, ledger.readings_before(next))
+    });
+    Fetcher::new(Arc::clone(shared), position.kind, next, readings)
+}
+
+/// Takes note of one item; a lease if it may be handed out.
+pub(crate) fn apply(shared: &Arc<Shared>, position: &Arc<Position>, item: Item) -> Option<Lease> {
+    match item {
+        Item::Frame { seq, at, frame } => {
+            let bytes = frame.payload.len();
+            let offer = position.ledger(|ledger| ledger.lease(seq, at, frame.readings, bytes));
+            if offer == Offer::Skip {
+                return None;
+            }
+            let loan = Loan {
+                shared: Arc::clone(shared),
+                position: Arc::clone(position),
+                seq,
+                outcome: Mutex::default(),
+            };
+            let receipt = Receipt { loan: Arc::new(loan), confirmed: false };
+            Some(Lease { seq: Seq(seq), frame, receipt })
+        }
+        Item::Pass { last, at, readings, fates } => {
+            position.ledger(|ledger| ledger.pass(last, readings, &fates, at));
+            None
+        }
+        Item::Miss { readings } => {
+            position.ledger(|ledger| ledger.miss(readings));
+            None
+        }
     }
 }

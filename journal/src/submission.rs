@@ -4,6 +4,9 @@ use std::{any::Any, sync::Arc};
 
 use crate::Ticket;
 
+/// A submission's `bytes` may not be longer: a larger body becomes several, under one mark.
+pub const SUBMISSION_BYTES_MAX: usize = 1024 * 1024;
+
 /// Where a submission came from: `mqtt`, `http`, `ws`, `broker:home`. At most 64 bytes are kept.
 pub type Source = Arc<str>;
 
@@ -24,7 +27,7 @@ pub struct Submission {
     /// The clock epoch the stamps of this submission belong to.
     pub clock_epoch: u32,
     pub readings: u32,
-    /// Readings in frame form, one after another; at most 1 MiB. May be empty.
+    /// Readings in frame form, one after another; at most [`SUBMISSION_BYTES_MAX`]. May be empty.
     pub bytes: Vec<u8>,
     /// What intake refused, travelling as a frame of kind `rejected` in the same group.
     pub rejected: Vec<Rejected>,
@@ -51,8 +54,9 @@ pub struct Rejected {
     pub index: u32,
     /// The closed-set label of the reason.
     pub kind: &'static str,
+    /// Cut to 1 KiB.
     pub reason: String,
-    /// The payload or the part that was refused; cut to a bound by intake.
+    /// The payload or the part that was refused; cut to a bound by intake, to 256 KiB here.
     pub bytes: Vec<u8>,
     /// How many readings this stands for in the books.
     pub readings: u64,

@@ -1,0 +1,302 @@
+//! A reader's way through the frames: from memory at the head, else from the disk.
+//!
+//! Blocking where it reads the disk, so the async reader runs it on a blocking thread. It names
+//! every sequence number between where it stands and the durable mark exactly once: as a frame, as
+//! passed by (another kind), or as missing. Readings of frames whose very header is gone become
+//! known when the next segment's header tells its books.
+
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering},
+};
+
+use tracing::error;
+use zstd::bulk::Decompressor;
+
+use crate::Frame;
+use crate::Kind;
+use crate::catalog::{Found, Segment};
+use crate::frame::{FrameHeader, Unreadable};
+use crate::quarantine;
+use crate::reader::Fates;
+use crate::scan::{Body, Scan, Scanned};
+use crate::segment;
+use crate::shared::{FrameAt, Shared, lock};
+
+/// One fetch returns about so much payload.
+const FETCH_BYTES: usize = 512 * 1024;
+const FETCH_ITEMS: usize = 256;
+
+pub(crate) struct Fetcher {
+    shared: Arc<Shared>,
+    kind: Kind,
+    zstd: Decompressor<'static>,
+    open: Option<Open>,
+    /// Everything before it has been returned.
+    next: u64,
+    /// Readings of this kind of frames before `next`, this output's base included.
+    readings: u64,
+    /// The segment or frame it stopped at, to say so once.
+    closed: Option<u64>,
+}
+
+struct Open {
+    segment: Arc<Segment>,
+    scan: Scan,
+}
+
+/// What lies next on the way.
+#[derive(Debug)]
+pub(crate) enum Item {
+    Frame {
+        seq: u64,
+        at: FrameAt,
+        frame: Frame,
+    },
+    /// Frames up to `last` that are not handed out.
+    Pass {
+        last: u64,
+        at: FrameAt,
+        readings: u64,
+        fates: Fates,
+    },
+    /// Readings of frames that were passed as missing.
+    Miss {
+        readings: u64,
+    },
+}
+
+/// What one look at the scan came to.
+enum Step {
+    Item(Item),
+    Nothing,
+    /// The segment has no more.
+    End,
+    Stop,
+}
+
+impl std::fmt::Debug for Fetcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fetcher").field("next", &self.next).finish_non_exhaustive()
+    }
+}
+
+impl Fetcher {
+    pub(crate) fn new(shared: Arc<Shared>, kind: Kind, next: u64, readings: u64) -> Self {
+        let zstd = Decompressor::default();
+        Self { shared, kind, zstd, open: None, next, readings, closed: None }
+    }
+
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Stands before a segment that could not be read.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.closed.is_some()
+    }
+
+    /// Goes (back) to a frame whose place is known.
+    pub(crate) fn go_to(&mut self, seq: u64, at: FrameAt, readings: u64) {
+        self.next = seq;
+        self.readings = readings;
+        match &mut self.open {
+            Some(open) if open.segment.id == at.segment => open.scan.seek(at.offset),
+            _ => self.open = None,
+        }
+    }
+
+    /// What is still in memory. Never blocks.
+    pub(crate) fn from_memory(&mut self, durable: u64) -> Vec<Item> {
+        let held = lock(&self.shared.tail).from(self.next, FETCH_BYTES);
+        let mut items = Vec::with_capacity(held.len());
+        for held in held.into_iter().take_while(|held| held.seq <= durable) {
+            self.next = held.seq + 1;
+            items.push(if held.frame.kind == self.kind {
+                self.readings += u64::from(held.frame.readings);
+                Item::Frame { seq: held.seq, at: held.at, frame: held.frame }
+            } else {
+                pass(held.seq, held.at)
+            });
+        }
+        items
+    }
+
+    /// From the disk, up to `durable` (which was read from the head before the call) or until
+    /// enough is fetched. Empty only at a segment that this release cannot read.
+    pub(crate) fn from_disk(&mut self, durable: u64) -> Vec<Item> {
+        let mut items = Vec::new();
+        let mut bytes = 0;
+        while self.next <= durable && bytes < FETCH_BYTES && items.len() < FETCH_ITEMS {
+            let Some(mut open) = self.open.take().filter(|open| open.segment.last() >= self.next)
+            else {
+                if !self.enter(durable, &mut items) {
+                    break;
+                }
+                continue;
+            };
+            match self.step(&mut open, durable) {
+                Step::Item(item) => {
+                    if let Item::Frame { frame, .. } = &item {
+                        bytes += frame.payload.len();
+                    }
+                    items.push(item);
+                }
+                Step::Nothing => {}
+                Step::End => {
+                    let last = open.segment.last();
+                    items.extend(self.gap(&open.segment, last + 1));
+                    continue; // Without this segment.
+                }
+                Step::Stop => {
+                    self.open = Some(open);
+                    break;
+                }
+            }
+            self.open = Some(open);
+        }
+        items
+    }
+
+    /// Opens the segment that holds `next`, or comes next. `false`: it may not be read.
+    fn enter(&mut self, durable: u64, items: &mut Vec<Item>) -> bool {
+        let segment = match self.shared.catalog.find(self.next) {
+            Found::Segment(segment) => segment,
+            Found::Closed(id) => {
+                self.stop_at(id, "a segment that this release cannot read");
+                return false;
+            }
+            Found::Nothing => {
+                self.name_missing(durable, "no segment");
+                let at = FrameAt { segment: 0, offset: 0 };
+                items.push(missing(durable, at, 0));
+                self.next = durable + 1;
+                return true;
+            }
+        };
+        items.extend(self.gap(&segment, segment.first_seq));
+        if segment.first_seq == self.next {
+            let readings = segment.books.of(self.kind).saturating_sub(self.readings);
+            if readings > 0 {
+                items.push(Item::Miss { readings });
+                self.readings += readings;
+            }
+        }
+        let file = match self.shared.disk.open(&segment::name(segment.id)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                items.extend(self.gap(&segment, segment.last() + 1)); // Somebody removed it.
+                return true;
+            }
+            Err(error) => {
+                self.stop_at(segment.id, &error.to_string());
+                return false;
+            }
+        };
+        self.closed = None;
+        let scan = Scan::new(file, segment.salt, segment.end());
+        self.open = Some(Open { segment, scan });
+        true
+    }
+
+    fn step(&mut self, open: &mut Open, durable: u64) -> Step {
+        let (next, kind) = (self.next, self.kind);
+        open.scan.set_end(open.segment.end());
+        let wanted = |header: &FrameHeader| {
+            header.seq >= next && header.seq <= durable && header.known_kind() == Some(kind)
+        };
+        let scanned = match open.scan.next(wanted) {
+            None => return Step::End,
+            Some(Scanned::Skipped { from, to, zeros }) => {
+                if !zeros {
+                    quarantine::keep(&self.shared, open.segment.id, from, to);
+                }
+                return Step::Nothing;
+            }
+            Some(Scanned::Frame { header, .. }) if header.seq < next => return Step::Nothing,
+            Some(Scanned::Frame { at, header, body }) => (at, header, body),
+        };
+        let (offset, header, body) = scanned;
+        let at = FrameAt { segment: open.segment.id, offset };
+        if header.seq > durable {
+            open.scan.seek(offset); // Durable by now, but not yet published when we were called.
+            return Step::Stop;
+        }
+        if header.seq > next {
+            open.scan.seek(offset);
+            return self.gap(&open.segment, header.seq).map_or(Step::Nothing, Step::Item);
+        }
+        let payload = match body {
+            Body::Passed => {
+                self.next += 1;
+                return Step::Item(pass(header.seq, at));
+            }
+            Body::Bad => Err(Unreadable::Broken),
+            Body::Good(stored) => header.open(stored, &mut self.zstd),
+        };
+        match payload {
+            Ok(payload) => {
+                self.next += 1;
+                self.readings += u64::from(header.readings);
+                let (schema, readings) = (header.schema, header.readings);
+                let frame = Frame { kind, schema, readings, payload };
+                Step::Item(Item::Frame { seq: header.seq, at, frame })
+            }
+            Err(Unreadable::Newer) => {
+                open.scan.seek(offset);
+                self.stop_at(open.segment.id, "a frame of a later release");
+                Step::Stop
+            }
+            Err(Unreadable::Broken) => {
+                quarantine::keep(&self.shared, at.segment, offset, offset + header.frame_len());
+                Step::Item(self.damaged(&header, at))
+            }
+        }
+    }
+
+    /// The payload is lost, the header says of how many readings.
+    fn damaged(&mut self, header: &FrameHeader, at: FrameAt) -> Item {
+        self.name_missing(header.seq, "damaged payload");
+        self.next = header.seq + 1;
+        self.readings += u64::from(header.readings);
+        missing(header.seq, at, u64::from(header.readings))
+    }
+
+    /// Missing from `next` up to before `upto`: never acknowledged, or lost.
+    fn gap(&mut self, segment: &Segment, upto: u64) -> Option<Item> {
+        if upto <= self.next {
+            return None;
+        }
+        let torn = segment.extent().torn;
+        let is_torn = |seq: u64| torn.iter().any(|(first, last)| (*first..=*last).contains(&seq));
+        if upto - self.next > 1 << 16 || !(self.next..upto).all(is_torn) {
+            self.name_missing(upto - 1, "missing frames");
+        }
+        self.next = upto;
+        Some(missing(upto - 1, FrameAt { segment: segment.id, offset: segment::HEADER_END }, 0))
+    }
+
+    /// Says once that acknowledged frames are gone.
+    fn name_missing(&self, last: u64, what: &'static str) {
+        if self.shared.name_gap(self.next, last) {
+            self.shared.stats.damaged_frames.fetch_add(last + 1 - self.next, Ordering::Relaxed);
+            error!(first = self.next, last, what, "frames of the journal are lost");
+        }
+    }
+
+    fn stop_at(&mut self, segment: u64, why: &str) {
+        if self.closed != Some(segment) {
+            self.closed = Some(segment);
+            error!(segment = segment::name(segment), why, "a reader of the journal stops here");
+        }
+    }
+}
+
+fn pass(last: u64, at: FrameAt) -> Item {
+    Item::Pass { last, at, readings: 0, fates: Fates::default() }
+}
+
+fn missing(last: u64, at: FrameAt, readings: u64) -> Item {
+    let fates = Fates { quarantined: readings, ..Fates::default() };
+    Item::Pass { last, at, readings, fates }
+}

@@ -1,0 +1,192 @@
+//! The keeper: everything around the log that must not delay a group.
+//!
+//! ```text
+//! one round:  seal what is full -> remove what was given up -> write due positions
+//!             -> free what every position on the disk has passed -> prepare the next segment
+//! ```
+//! Promises: a position is on the disk before a segment that it has passed is removed; a prepared
+//! segment is allocated, synced and in the directory before the writer gets it; nothing is
+//! allocated beyond the journal's bound.
+
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+use crate::Kind;
+use crate::catalog::{Place, Segment};
+use crate::desk::{Discarded, Prepared, Work};
+use crate::options::PAGE;
+use crate::position::Position;
+use crate::segment::{self, Trailer};
+use crate::shared::{Mutant, Shared};
+
+const REST: Duration = Duration::from_secs(1);
+
+/// The keeper's thread: rounds until the writer has finished, and then the last things.
+pub(crate) fn run(shared: &Arc<Shared>) {
+    let mut trouble = Trouble::default();
+    while !shared.desk.is_ending() {
+        round(shared, Instant::now(), &mut trouble);
+        shared.desk.rest(REST);
+    }
+    finish(shared);
+}
+
+/// At the end: what is confirmed is on the disk.
+fn finish(shared: &Arc<Shared>) {
+    do_work(shared, shared.desk.take_work());
+    for position in shared.positions() {
+        write(shared, &position, Instant::now());
+    }
+}
+
+/// What went wrong in the last round, so that it is said once.
+#[derive(Debug, Default)]
+pub(crate) struct Trouble {
+    preparing: Option<String>,
+}
+
+pub(crate) fn round(shared: &Arc<Shared>, now: Instant, trouble: &mut Trouble) {
+    do_work(shared, shared.desk.take_work());
+    for position in shared.positions() {
+        if position.is_due(now) {
+            write(shared, &position, now);
+        }
+    }
+    free(shared, now);
+    if !shared.desk.has_prepared() {
+        match prepare(shared) {
+            Ok(Some(prepared)) => {
+                trouble.preparing = None;
+                shared.desk.put_prepared(prepared);
+            }
+            Ok(None) => {} // Full: the writer says so when it matters.
+            Err(error) => {
+                let error = error.to_string();
+                if trouble.preparing.as_ref() != Some(&error) {
+                    warn!(error, "no segment could be prepared; trying again every second");
+                    trouble.preparing = Some(error);
+                }
+            }
+        }
+    }
+}
+
+fn do_work(shared: &Shared, work: Work) {
+    for segment in work.retired {
+        if let Err(error) = seal(shared, &segment) {
+            // The next open scans it instead.
+            warn!(segment = segment::name(segment.id), %error, "segment stays unsealed");
+        }
+    }
+    for Discarded { id, bytes } in work.discarded {
+        remove(shared, id, bytes);
+    }
+}
+
+/// Every frame in it is durable already: a trailer is never synced with what it vouches for.
+fn seal(shared: &Shared, segment: &Segment) -> io::Result<()> {
+    let extent = segment.extent();
+    let trailer = Trailer {
+        id: segment.id,
+        salt: segment.salt,
+        first: segment.first_seq,
+        last: extent.last,
+        end: extent.end,
+        readings: extent.readings,
+        torn: extent.torn,
+    };
+    let Some(page) = trailer.page() else { return Ok(()) };
+    let file = match shared.disk.open(&segment::name(segment.id)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()), // Freed already.
+        other => other?,
+    };
+    file.write_all_at(&page, extent.allocated - PAGE)?;
+    file.sync()
+}
+
+fn write(shared: &Shared, position: &Position, now: Instant) {
+    if let Err(error) = position.write(shared, now) {
+        warn!(output = %position.id, %error, "position is not written; trying again");
+    }
+}
+
+/// Removes the oldest segments, as far as every position that is on the disk has passed them.
+fn free(shared: &Shared, now: Instant) {
+    for place in shared.catalog.places() {
+        let Place::Known(segment) = place else { return };
+        if segment.id == shared.active.load(Ordering::Acquire) || !is_passed(shared, &segment, now)
+        {
+            return;
+        }
+        let bytes = segment.extent().allocated;
+        if remove(shared, segment.id, bytes) {
+            shared.catalog.remove(segment.id);
+            debug!(segment = segment::name(segment.id), "segment freed");
+        }
+    }
+}
+
+fn is_passed(shared: &Shared, segment: &Segment, now: Instant) -> bool {
+    let last = segment.last();
+    let positions = shared.positions();
+    // Without a single output everything is kept: the first one may be about to come.
+    let wanted = positions.iter().any(|position| position.kind == Kind::Data);
+    if !wanted || positions.iter().any(|position| position.low() < last) {
+        return false;
+    }
+    for position in &positions {
+        if position.low_on_disk() < last {
+            write(shared, position, now);
+        }
+    }
+    positions.iter().all(|position| position.low_on_disk() >= last)
+}
+
+fn remove(shared: &Shared, id: u64, bytes: u64) -> bool {
+    match shared.disk.remove(&segment::name(id)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            warn!(segment = segment::name(id), %error, "segment cannot be removed");
+            false
+        }
+        _ => {
+            shared.release(bytes);
+            true
+        }
+    }
+}
+
+/// `None` if the journal's bound, or what must stay free on the file system, forbids it.
+fn prepare(shared: &Shared) -> io::Result<Option<Prepared>> {
+    let bytes = shared.limits.segment_bytes;
+    if shared.allocated() + bytes > shared.limits.bytes_max {
+        return Ok(None);
+    }
+    if shared.disk.free_bytes()? < bytes.saturating_add(shared.limits.free_bytes_min) {
+        return Ok(None);
+    }
+    let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
+    let name = segment::name(id);
+    let file = shared.disk.create(&name)?;
+    let made = || -> io::Result<()> {
+        file.allocate(bytes)?;
+        file.sync()?;
+        if shared.is(Mutant::NoDirectorySync) {
+            return Ok(());
+        }
+        shared.disk.sync_dir("")
+    };
+    if let Err(error) = made() {
+        if let Err(error) = shared.disk.remove(&name) {
+            warn!(name, %error, "an unusable segment cannot be removed");
+        }
+        return Err(error);
+    }
+    shared.allocate(bytes);
+    Ok(Some(Prepared { id, file, bytes }))
+}

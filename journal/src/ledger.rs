@@ -1,0 +1,183 @@
+//! An output's ledger: which frames are out on loan, which are done with, and how far everything
+//! before is done.
+//!
+//! ```text
+//!  ... done ...  low | done | leased | done .. done | again | leased |   not handed out yet
+//!                      ^ entries, in order, without holes
+//! ```
+//! `low` is the end of the contiguous prefix that is done; the fates of what lies beyond it are
+//! kept apart, so a record written at any time holds exactly the fates of the frames up to `low`.
+//! A frame has at most one live lease; one that was given up is handed out again, those behind it
+//! that are still out or done are not.
+
+use std::collections::VecDeque;
+
+use crate::reader::Fates;
+use crate::shared::FrameAt;
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ledger {
+    pub(crate) low: u64,
+    /// Readings journaled before this output's first frame.
+    pub(crate) base: u64,
+    /// Readings of this output's frames up to `low`.
+    pub(crate) passed: u64,
+    /// Of those.
+    pub(crate) fates: Fates,
+    /// Payload bytes done with since the journal was opened.
+    pub(crate) bytes_done: u64,
+    entries: VecDeque<Entry>,
+    /// The first frame that was given up.
+    again: Option<u64>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    first: u64,
+    last: u64,
+    readings: u64,
+    bytes: u64,
+    at: FrameAt,
+    state: State,
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    Leased,
+    Again,
+    Done(Fates),
+}
+
+/// Whether a frame that the reader has in hand may be handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Offer {
+    Lease,
+    Skip,
+}
+
+impl Ledger {
+    pub(crate) fn new(low: u64, base: u64, passed: u64, fates: Fates) -> Self {
+        Self { low, base, passed, fates, ..Self::default() }
+    }
+
+    /// The first frame that no entry covers.
+    pub(crate) fn next(&self) -> u64 {
+        self.entries.back().map_or(self.low, |entry| entry.last) + 1
+    }
+
+    /// Readings on this output's way before the frame `seq`.
+    pub(crate) fn readings_before(&self, seq: u64) -> u64 {
+        let entries = self.entries.iter().take_while(|entry| entry.last < seq);
+        self.base + self.passed + entries.map(|entry| entry.readings).sum::<u64>()
+    }
+
+    /// What is done, in order or not: readings, and their fates.
+    pub(crate) fn done(&self) -> (u64, Fates) {
+        let (mut readings, mut fates) = (self.passed, self.fates);
+        for entry in &self.entries {
+            if let State::Done(more) = &entry.state {
+                readings += entry.readings;
+                fates.add(more);
+            }
+        }
+        (readings, fates)
+    }
+
+    /// Where to go back to, once: the first frame that was given up.
+    pub(crate) fn take_again(&mut self) -> Option<(u64, FrameAt)> {
+        let seq = self.again.take()?;
+        let entry = self.entry(seq)?;
+        Some((entry.first, entry.at))
+    }
+
+    pub(crate) fn has_again(&self) -> bool {
+        self.again.is_some()
+    }
+
+    /// Marks the frame as out, unless it is out already or done.
+    pub(crate) fn lease(&mut self, seq: u64, at: FrameAt, readings: u32, bytes: usize) -> Offer {
+        if seq >= self.next() {
+            debug_assert_eq!(seq, self.next(), "frames are offered without holes");
+            self.entries.push_back(Entry {
+                first: seq,
+                last: seq,
+                readings: u64::from(readings),
+                bytes: bytes as u64,
+                at,
+                state: State::Leased,
+            });
+            return Offer::Lease;
+        }
+        match self.entry_mut(seq) {
+            Some(entry) if matches!(entry.state, State::Again) => {
+                entry.state = State::Leased;
+                Offer::Lease
+            }
+            _ => Offer::Skip,
+        }
+    }
+
+    /// Takes note of frames that are not handed out: other kinds', or missing.
+    pub(crate) fn pass(&mut self, last: u64, readings: u64, fates: &Fates, at: FrameAt) {
+        let first = self.next();
+        if last < first {
+            return; // Seen before, on an earlier way.
+        }
+        match self.entries.back_mut() {
+            Some(Entry { last: end, readings: sum, state: State::Done(all), .. }) => {
+                *end = last;
+                *sum += readings;
+                all.add(fates);
+            }
+            _ => {
+                let state = State::Done(*fates);
+                self.entries.push_back(Entry { first, last, readings, bytes: 0, at, state });
+            }
+        }
+        self.advance();
+    }
+
+    /// Readings that are missing, found out only when the segment after the gap told its books.
+    pub(crate) fn miss(&mut self, readings: u64) {
+        self.passed += readings;
+        self.fates.quarantined += readings;
+    }
+
+    /// A lease came back: with its readings' fates, or given up. `true` if the reader must go back.
+    pub(crate) fn settle(&mut self, seq: u64, fates: Option<Fates>) -> bool {
+        let Some(entry) = self.entry_mut(seq) else { return false };
+        let Some(fates) = fates else {
+            entry.state = State::Again;
+            self.again = Some(self.again.map_or(seq, |again| again.min(seq)));
+            return true;
+        };
+        entry.state = State::Done(fates);
+        self.bytes_done += entry.bytes;
+        self.advance();
+        false
+    }
+
+    fn advance(&mut self) {
+        while let Some(Entry { last, readings, state: State::Done(fates), .. }) =
+            self.entries.front()
+        {
+            self.low = *last;
+            self.passed += readings;
+            self.fates.add(fates);
+            self.entries.pop_front();
+        }
+    }
+
+    fn entry(&self, seq: u64) -> Option<&Entry> {
+        let index = self.entries.partition_point(|entry| entry.last < seq);
+        self.entries.get(index).filter(|entry| entry.first <= seq)
+    }
+
+    fn entry_mut(&mut self, seq: u64) -> Option<&mut Entry> {
+        let index = self.entries.partition_point(|entry| entry.last < seq);
+        self.entries.get_mut(index).filter(|entry| entry.first <= seq)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,72 @@
+//! Receipts in any order, dropped and shared: low and fates stay exact.
+
+use super::*;
+
+const HERE: FrameAt = FrameAt { segment: 1, offset: 4096 };
+
+fn confirmed(readings: u64) -> Option<Fates> {
+    Some(Fates { confirmed: readings, ..Fates::default() })
+}
+
+fn leased(to: u64) -> Ledger {
+    let mut ledger = Ledger::new(0, 0, 0, Fates::default());
+    for seq in 1..=to {
+        assert_eq!(ledger.lease(seq, HERE, 10, 100), Offer::Lease);
+    }
+    ledger
+}
+
+#[test]
+fn low_is_the_contiguous_prefix_and_fates_are_those_up_to_it() {
+    let mut ledger = leased(4);
+    ledger.settle(3, confirmed(10));
+    ledger.settle(1, Some(Fates { dead: 4, confirmed: 6, ..Fates::default() }));
+    assert_eq!((ledger.low, ledger.passed, ledger.fates.total()), (1, 10, 10));
+    assert_eq!(ledger.done(), (20, Fates { dead: 4, confirmed: 16, ..Fates::default() }));
+    ledger.settle(2, confirmed(10));
+    assert_eq!((ledger.low, ledger.passed, ledger.fates.dead), (3, 30, 4));
+    assert_eq!(ledger.readings_before(5), 40);
+    assert_eq!(ledger.bytes_done, 300);
+}
+
+#[test]
+fn only_what_was_given_up_is_handed_out_again() {
+    let mut ledger = leased(4);
+    assert!(ledger.settle(3, None));
+    assert!(ledger.settle(2, None));
+    ledger.settle(4, confirmed(10));
+    assert_eq!(ledger.take_again(), Some((2, HERE)));
+    assert_eq!(ledger.take_again(), None);
+    let offers: Vec<_> = (1..=5).map(|seq| ledger.lease(seq, HERE, 10, 100)).collect();
+    use Offer::{Lease, Skip};
+    assert_eq!(offers, [Skip, Lease, Lease, Skip, Lease]);
+    for seq in [5, 3, 2] {
+        ledger.settle(seq, confirmed(10));
+    }
+    assert_eq!(ledger.low, 0);
+    ledger.settle(1, confirmed(10));
+    assert_eq!((ledger.low, ledger.fates.confirmed), (5, 50));
+}
+
+#[test]
+fn frames_of_other_kinds_take_one_entry_however_many_they_are() {
+    let mut ledger = leased(1);
+    for seq in 2..1000 {
+        ledger.pass(seq, 0, &Fates::default(), HERE);
+    }
+    assert_eq!((ledger.entries.len(), ledger.low, ledger.next()), (2, 0, 1000));
+    ledger.pass(500, 7, &Fates::default(), HERE); // Seen before.
+    ledger.settle(1, confirmed(10));
+    assert_eq!((ledger.low, ledger.passed), (999, 10));
+}
+
+#[test]
+fn missing_readings_are_quarantined_once() {
+    let mut ledger = leased(1);
+    ledger.pass(3, 5, &Fates { quarantined: 5, ..Fates::default() }, HERE);
+    ledger.miss(2);
+    assert_eq!(ledger.readings_before(4), 17);
+    ledger.settle(1, confirmed(10));
+    assert_eq!((ledger.low, ledger.passed), (3, 17));
+    assert_eq!(ledger.fates, Fates { confirmed: 10, quarantined: 7, ..Fates::default() });
+}

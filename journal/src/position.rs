@@ -1,0 +1,255 @@
+//! One output's position: its ledger in memory, and the two records on the disk.
+//!
+//! Promises: the record on the disk may lag behind the ledger, never lead it; the newest valid
+//! record is never the one being written; a slot whose write or sync failed is made anew under the
+//! same generation (a generation that rose without a good write would send the next one into the
+//! slot of the last valid record).
+
+pub(crate) mod record;
+
+use std::{
+    io,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{sync::Notify, time::Instant};
+
+use crate::Kind;
+use crate::OutputId;
+use crate::disk::{self, Disk, File};
+use crate::ledger::Ledger;
+use crate::options::PAGE;
+use crate::position::record::Record;
+use crate::reader::Fates;
+use crate::shared::{Mutant, Shared, lock};
+
+const WRITE_EVERY: Duration = Duration::from_secs(1);
+const WRITE_BYTES: u64 = 8 * 1024 * 1024;
+
+#[derive(Debug)]
+pub(crate) struct Position {
+    pub(crate) id: OutputId,
+    /// Frames of other kinds are passed by.
+    pub(crate) kind: Kind,
+    ledger: Mutex<Ledger>,
+    slots: Mutex<Slots>,
+    /// A lease was given up: the reader must look at its ledger.
+    pub(crate) given_up: Notify,
+    /// A reader lives.
+    pub(crate) taken: AtomicBool,
+    pub(crate) alarm: Option<PositionAlarm>,
+}
+
+/// Something about a position that its owner should know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PositionAlarm {
+    #[error("its files are there but none is valid: started from the oldest frame")]
+    Damaged,
+    #[error("its files belong to another journal: started from the oldest frame")]
+    OtherJournal,
+    #[error("a later release wrote it: it waits for that release, and keeps its frames")]
+    Newer,
+}
+
+/// What is on the disk.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    pub(crate) generation: u64,
+    /// The file of generation g is `files[g % 2]`; `None` is made anew before it is written.
+    pub(crate) files: [Option<Arc<dyn File>>; 2],
+    /// The newest durable record's low mark; `None` if there is none.
+    pub(crate) low: Option<u64>,
+    bytes_done: u64,
+    written_at: Option<Instant>,
+    /// Of both files.
+    allocated: u64,
+}
+
+/// A position's name on the disk.
+pub(crate) fn name(id: &str, slot: u64) -> String {
+    format!("pos-{id}.{slot}")
+}
+
+pub(crate) fn id_of(name: &str) -> Option<OutputId> {
+    let (id, slot) = name.strip_prefix("pos-")?.rsplit_once('.')?;
+    if slot == "0" || slot == "1" { OutputId::new(id) } else { None }
+}
+
+impl Slots {
+    pub(crate) fn none() -> Self {
+        Self {
+            generation: 0,
+            files: [None, None],
+            low: None,
+            bytes_done: 0,
+            written_at: None,
+            allocated: 0,
+        }
+    }
+
+    pub(crate) fn found(
+        generation: u64,
+        files: [Option<Arc<dyn File>>; 2],
+        low: Option<u64>,
+        allocated: u64,
+    ) -> Self {
+        Self { generation, files, low, allocated, ..Self::none() }
+    }
+}
+
+impl Position {
+    pub(crate) fn new(
+        id: OutputId,
+        ledger: Ledger,
+        slots: Slots,
+        alarm: Option<PositionAlarm>,
+    ) -> Self {
+        let kind = if id == OutputId::intake_dead() { Kind::Rejected } else { Kind::Data };
+        Self {
+            id,
+            kind,
+            ledger: Mutex::new(ledger),
+            slots: Mutex::new(slots),
+            given_up: Notify::new(),
+            taken: AtomicBool::new(false),
+            alarm,
+        }
+    }
+
+    pub(crate) fn ledger<T>(&self, look: impl FnOnce(&mut Ledger) -> T) -> T {
+        look(&mut lock(&self.ledger))
+    }
+
+    /// A later release's: nothing of it is read, rewritten or passed.
+    pub(crate) fn is_frozen(&self) -> bool {
+        self.alarm == Some(PositionAlarm::Newer)
+    }
+
+    /// A lease came back. Returns the payload bytes done since the last record, for the keeper.
+    pub(crate) fn settle(&self, seq: u64, fates: Option<Fates>) {
+        if self.ledger(|ledger| ledger.settle(seq, fates)) {
+            self.given_up.notify_one();
+        }
+    }
+
+    /// Everything at or below it may be freed, as far as this output is concerned.
+    pub(crate) fn low_on_disk(&self) -> u64 {
+        lock(&self.slots).low.unwrap_or(0)
+    }
+
+    pub(crate) fn low(&self) -> u64 {
+        self.ledger(|ledger| ledger.low)
+    }
+
+    /// Whether a record should be written now: it says something new, and a second or 8 MiB passed.
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
+        let (low, bytes_done) = self.ledger(|ledger| (ledger.low, ledger.bytes_done));
+        let slots = lock(&self.slots);
+        let waited = slots.written_at.is_none_or(|at| now.duration_since(at) >= WRITE_EVERY);
+        let much = bytes_done.saturating_sub(slots.bytes_done) >= WRITE_BYTES;
+        slots.low != Some(low) && (waited || much)
+    }
+
+    /// Whether so much is done that the keeper should not wait for its second.
+    pub(crate) fn is_pressing(&self) -> bool {
+        let bytes_done = self.ledger(|ledger| ledger.bytes_done);
+        bytes_done.saturating_sub(lock(&self.slots).bytes_done) >= WRITE_BYTES
+    }
+
+    /// Writes and syncs a record, if it would say anything new.
+    pub(crate) fn write(&self, shared: &Shared, now: Instant) -> io::Result<()> {
+        if self.is_frozen() {
+            return Ok(());
+        }
+        let mut slots = lock(&self.slots);
+        let (record, bytes_done) = self.record(shared, slots.generation + 1);
+        if slots.low == Some(record.low) {
+            return Ok(());
+        }
+        slots.written_at = Some(now);
+        let slot = record.generation % 2;
+        let file = slots.files.get_mut(usize::from(slot == 1)).and_then(Option::take);
+        let bytes = record.bytes();
+        let file = if let Some(file) = file {
+            file.write_all_at(&bytes, 0)?;
+            if !shared.is(Mutant::NoPositionSyncBeforeDelete) {
+                file.sync()?;
+            }
+            file
+        } else {
+            let file = disk::create_whole(&*shared.disk, &name(self.id.as_str(), slot), &bytes)?;
+            if slots.allocated < 2 * PAGE {
+                slots.allocated += PAGE;
+                shared.allocate(PAGE);
+            }
+            file
+        };
+        if let Some(place) = slots.files.get_mut(usize::from(slot == 1)) {
+            *place = Some(file);
+        }
+        slots.generation = record.generation;
+        slots.low = Some(record.low);
+        slots.bytes_done = bytes_done;
+        Ok(())
+    }
+
+    fn record(&self, shared: &Shared, generation: u64) -> (Record, u64) {
+        let (low, base, passed, fates, bytes_done) = self.ledger(|ledger| {
+            (ledger.low, ledger.base, ledger.passed, ledger.fates, ledger.bytes_done)
+        });
+        // Read after the ledger: what is confirmed was durable before.
+        let hint = shared.durable();
+        let record = Record {
+            generation,
+            journal: shared.journal,
+            low,
+            hint,
+            base,
+            passed,
+            working_on: 0,
+            fates,
+            state: Vec::new(),
+        };
+        (record, bytes_done)
+    }
+
+    pub(crate) fn take(&self) -> bool {
+        !self.taken.swap(true, Ordering::AcqRel)
+    }
+
+    pub(crate) fn give_back(&self) {
+        self.taken.store(false, Ordering::Release);
+    }
+}
+
+/// Reads both files of an output; the newest valid record, if any, and how many files there are.
+pub(crate) fn read_slot(disk: &dyn Disk, id: &str, slot: u64) -> Option<io::Result<Read>> {
+    let name = name(id, slot);
+    let file = match disk.open(&name) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        Err(error) => return Some(Err(error)),
+    };
+    let read = || -> io::Result<Read> {
+        let len = file.len()?;
+        let mut bytes = vec![0; usize::try_from(len.min(STATE_BYTES_MAX)).unwrap_or(0)];
+        disk::read_exact_at(&*file, &mut bytes, 0)?;
+        Ok(Read { parsed: Record::parse(&bytes), file: Arc::clone(&file), bytes: len })
+    };
+    Some(read())
+}
+
+/// One of a position's two files.
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub(crate) parsed: record::Parsed,
+    pub(crate) file: Arc<dyn File>,
+    pub(crate) bytes: u64,
+}
+
+/// No record is larger; a file that is, is damaged.
+const STATE_BYTES_MAX: u64 = 256 * 1024 * 1024;

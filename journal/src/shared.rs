@@ -1,0 +1,186 @@
+//! What the writer, the keeper and the readers share.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tokio::sync::watch;
+
+use crate::Books;
+use crate::Frame;
+use crate::Room;
+use crate::catalog::Catalog;
+use crate::desk::Desk;
+use crate::disk::{Disk, Lock};
+use crate::options::Limits;
+use crate::position::Position;
+use crate::stats::Stats;
+
+/// Beyond so many the list ends; the counter goes on.
+const GAPS_MAX: usize = 1024;
+
+/// The books as of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BooksAt {
+    pub(crate) books: Books,
+    /// The last frame that is counted in.
+    pub(crate) seq: u64,
+}
+
+/// How far the journal is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Head {
+    pub(crate) durable: u64,
+    /// The writer has finished: nothing more comes.
+    pub(crate) ended: bool,
+}
+
+pub(crate) struct Shared {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) limits: Limits,
+    /// The journal's uuid.
+    pub(crate) journal: [u8; 16],
+    pub(crate) catalog: Catalog,
+    pub(crate) head: watch::Sender<Head>,
+    pub(crate) room: watch::Sender<Room>,
+    pub(crate) books: Mutex<BooksAt>,
+    pub(crate) tail: Mutex<Tail>,
+    pub(crate) positions: Mutex<Vec<Arc<Position>>>,
+    pub(crate) desk: Desk,
+    pub(crate) stats: Stats,
+    /// Bytes of everything in the directory.
+    pub(crate) allocated: AtomicU64,
+    /// The next segment's id.
+    pub(crate) next_id: AtomicU64,
+    /// The segment being written, 0 if none.
+    pub(crate) active: AtomicU64,
+    /// The writer's thread ended by a panic.
+    pub(crate) died: watch::Sender<bool>,
+    /// Gaps that have been reported: several readers meet the same one.
+    pub(crate) gaps: Mutex<Vec<(u64, u64)>>,
+    /// Held until the journal is closed, or all of it is dropped.
+    pub(crate) lock: Mutex<Option<Lock>>,
+    #[cfg(test)]
+    pub(crate) mutant: Option<Mutant>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("head", &*self.head.borrow()).finish_non_exhaustive()
+    }
+}
+
+/// Ways to build the journal wrong, on purpose: the crash tests must catch each of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(test), expect(dead_code, reason = "only tests make them"))]
+pub(crate) enum Mutant {
+    AckBeforeSync,
+    NoDirectorySync,
+    NoPositionSyncBeforeDelete,
+    SyncRetriedAfterFailure,
+    NoPayloadChecksum,
+    StopAtTheFirstBadFrame,
+}
+
+impl Shared {
+    #[cfg(test)]
+    pub(crate) fn is(&self, mutant: Mutant) -> bool {
+        self.mutant == Some(mutant)
+    }
+
+    #[cfg(not(test))]
+    #[expect(clippy::unused_self, reason = "the tests' twin looks at itself")]
+    pub(crate) fn is(&self, _: Mutant) -> bool {
+        false
+    }
+
+    pub(crate) fn durable(&self) -> u64 {
+        self.head.borrow().durable
+    }
+
+    pub(crate) fn books(&self) -> BooksAt {
+        *lock(&self.books)
+    }
+
+    pub(crate) fn positions(&self) -> Vec<Arc<Position>> {
+        lock(&self.positions).clone()
+    }
+
+    /// Remembers a gap; `false` if it was known.
+    pub(crate) fn name_gap(&self, first: u64, last: u64) -> bool {
+        let mut gaps = lock(&self.gaps);
+        let is_new = !gaps.contains(&(first, last));
+        if is_new && gaps.len() < GAPS_MAX {
+            gaps.push((first, last));
+        }
+        is_new
+    }
+
+    pub(crate) fn allocate(&self, bytes: u64) {
+        self.allocated.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn release(&self, bytes: u64) {
+        self.allocated.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn allocated(&self) -> u64 {
+        self.allocated.load(Ordering::Relaxed)
+    }
+}
+
+/// Just-written frames for readers at the head, bounded in bytes. Consecutive numbers.
+#[derive(Debug, Default)]
+pub(crate) struct Tail {
+    frames: VecDeque<TailFrame>,
+    bytes: usize,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct TailFrame {
+    pub(crate) seq: u64,
+    pub(crate) at: FrameAt,
+    pub(crate) frame: Frame,
+}
+
+/// Where a frame lies on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FrameAt {
+    pub(crate) segment: u64,
+    pub(crate) offset: u64,
+}
+
+impl Tail {
+    /// Only frames that are durable.
+    pub(crate) fn push(&mut self, frame: TailFrame, bytes_max: usize) {
+        self.bytes += frame.frame.payload.len();
+        self.frames.push_back(frame);
+        while self.bytes > bytes_max {
+            let Some(gone) = self.frames.pop_front() else { break };
+            self.bytes -= gone.frame.payload.len();
+        }
+    }
+
+    /// Frames from `seq` on, up to `bytes_max`; none if `seq` is not in memory (any more).
+    pub(crate) fn from(&self, seq: u64, bytes_max: usize) -> Vec<TailFrame> {
+        let Some(first) = self.frames.front().map(|frame| frame.seq) else { return Vec::new() };
+        let Some(skip) = seq.checked_sub(first).and_then(|skip| usize::try_from(skip).ok()) else {
+            return Vec::new();
+        };
+        let mut bytes = 0;
+        let within = |frame: &&TailFrame| {
+            bytes += frame.frame.payload.len();
+            bytes <= bytes_max || bytes == frame.frame.payload.len()
+        };
+        self.frames.iter().skip(skip).take_while(within).cloned().collect()
+    }
+}
+
+/// A panic while the lock was held ends the process elsewhere; what it guards stays usable.
+pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

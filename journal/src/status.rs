@@ -1,0 +1,109 @@
+//! What the journal tells about itself, for `status`, metrics and alarms.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use crate::Books;
+use crate::OutputId;
+use crate::Room;
+use crate::position::{Position, PositionAlarm};
+use crate::reader::{Fates, Seq};
+use crate::shared::Shared;
+use crate::stats::SyncStats;
+
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// Allocated, of everything in the directory.
+    pub bytes: u64,
+    pub bytes_max: u64,
+    pub segments: usize,
+    /// The newest durable frame; `Seq(0)` if there is none.
+    pub durable: Seq,
+    /// What the next frame will be.
+    pub next: Seq,
+    pub room: Room,
+    /// Intake's books since the journal was made.
+    pub books: Books,
+    pub positions: Vec<PositionStatus>,
+    /// Since the journal was opened, as is all below.
+    pub groups: u64,
+    pub frames: u64,
+    pub bytes_written: u64,
+    pub syncs: SyncStats,
+    /// Groups that had to be written again.
+    pub commit_errors: u64,
+    /// Frames that readers found damaged or missing.
+    pub damaged_frames: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PositionStatus {
+    pub id: OutputId,
+    /// Everything at or below it is done with.
+    pub low: Seq,
+    /// The same, as it is on the disk.
+    pub low_on_disk: Seq,
+    /// Readings journaled for this output: fates and pending together.
+    pub journaled: u64,
+    /// Readings that are not done with.
+    pub pending: u64,
+    pub fates: Fates,
+    /// A reader lives: an output claims it.
+    pub claimed: bool,
+    pub alarm: Option<PositionAlarm>,
+}
+
+impl Status {
+    pub(crate) fn of(shared: &Arc<Shared>) -> Self {
+        let stats = &shared.stats;
+        // Positions before books: what is done was journaled before, so pending is never negative.
+        let looked: Vec<_> = shared.positions().iter().map(|position| look(position)).collect();
+        let books = shared.books().books;
+        let durable = shared.durable();
+        Self {
+            bytes: shared.allocated(),
+            bytes_max: shared.limits.bytes_max,
+            segments: shared.catalog.places().len(),
+            durable: Seq(durable),
+            next: Seq(durable + 1),
+            room: *shared.room.borrow(),
+            books,
+            positions: looked.into_iter().map(|looked| looked.with(&books)).collect(),
+            groups: stats.groups.load(Ordering::Relaxed),
+            frames: stats.frames.load(Ordering::Relaxed),
+            bytes_written: stats.bytes_written.load(Ordering::Relaxed),
+            syncs: stats.syncs(),
+            commit_errors: stats.commit_errors.load(Ordering::Relaxed),
+            damaged_frames: stats.damaged_frames.load(Ordering::Relaxed),
+        }
+    }
+}
+
+struct Looked {
+    position: Arc<Position>,
+    low: u64,
+    base: u64,
+    done: u64,
+    fates: Fates,
+}
+
+fn look(position: &Arc<Position>) -> Looked {
+    let (low, base, (done, fates)) =
+        position.ledger(|ledger| (ledger.low, ledger.base, ledger.done()));
+    Looked { position: Arc::clone(position), low, base, done, fates }
+}
+
+impl Looked {
+    fn with(self, books: &Books) -> PositionStatus {
+        let journaled = books.of(self.position.kind).saturating_sub(self.base);
+        PositionStatus {
+            id: self.position.id.clone(),
+            low: Seq(self.low),
+            low_on_disk: Seq(self.position.low_on_disk()),
+            journaled,
+            pending: journaled.saturating_sub(self.done),
+            fates: self.fates,
+            claimed: self.position.taken.load(Ordering::Acquire),
+            alarm: self.position.alarm,
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! For tests, here and in crates above: a disk whose syncs can be held, failed or faked.
+//!
+//! What it proves: while a sync is held, nothing may be acknowledged. With [`HeldDisk::lie`] it is
+//! the mutant that acknowledges before the sync, and such a test must fail.
+
+use std::{
+    io,
+    sync::{Arc, Condvar, Mutex},
+    time::Duration,
+};
+
+use crate::disk::{Disk, Entry, File, Lock, RealDisk};
+use crate::shared::lock;
+
+/// Wraps another disk; everything goes through until told otherwise.
+#[derive(Debug)]
+pub struct HeldDisk {
+    inner: Arc<dyn Disk>,
+    control: Arc<Control>,
+}
+
+/// The handle that a test keeps.
+#[derive(Debug, Default)]
+pub struct Control {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    held: bool,
+    /// Threads that stand in a held sync.
+    waiting: usize,
+    failing: u32,
+    lying: bool,
+    no_space: bool,
+}
+
+#[derive(Debug)]
+struct HeldFile {
+    inner: Arc<dyn File>,
+    control: Arc<Control>,
+}
+
+impl HeldDisk {
+    pub fn new(dir: impl Into<std::path::PathBuf>) -> (Arc<Self>, Arc<Control>) {
+        Self::over(Arc::new(RealDisk::new(dir)))
+    }
+
+    pub fn over(inner: Arc<dyn Disk>) -> (Arc<Self>, Arc<Control>) {
+        let control = Arc::new(Control::default());
+        (Arc::new(Self { inner, control: Arc::clone(&control) }), control)
+    }
+
+    fn wrap(&self, inner: Arc<dyn File>) -> Arc<dyn File> {
+        Arc::new(HeldFile { inner, control: Arc::clone(&self.control) })
+    }
+}
+
+impl Control {
+    /// Every sync from now on waits. Release before the journal is closed.
+    pub fn hold(&self) {
+        lock(&self.state).held = true;
+    }
+
+    pub fn release(&self) {
+        lock(&self.state).held = false;
+        self.changed.notify_all();
+    }
+
+    /// The next so many syncs fail with EIO, without having synced.
+    pub fn fail_syncs(&self, times: u32) {
+        lock(&self.state).failing = times;
+    }
+
+    /// Syncs return at once, held or not, without having synced: what an acknowledgement before
+    /// the sync looks like from outside.
+    pub fn lie(&self) {
+        lock(&self.state).lying = true;
+        self.changed.notify_all();
+    }
+
+    /// From now on there is no space for new segments (or there is again).
+    pub fn refuse_space(&self, refused: bool) {
+        lock(&self.state).no_space = refused;
+    }
+
+    /// Blocks until a sync is being held, at most so long. `true` if one is.
+    pub fn wait_until_held(&self, at_most: Duration) -> bool {
+        let state = lock(&self.state);
+        let waited = self.changed.wait_timeout_while(state, at_most, |state| state.waiting == 0);
+        waited.is_ok_and(|(state, _)| state.waiting > 0)
+    }
+
+    fn sync(&self, file: &dyn File) -> io::Result<()> {
+        let mut state = lock(&self.state);
+        state.waiting += 1;
+        self.changed.notify_all();
+        while state.held && !state.lying {
+            state = self.changed.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
+        }
+        state.waiting -= 1;
+        if state.lying {
+            return Ok(());
+        }
+        if state.failing > 0 {
+            state.failing -= 1;
+            return Err(io::Error::from_raw_os_error(5));
+        }
+        drop(state);
+        file.sync()
+    }
+}
+
+impl Disk for HeldDisk {
+    fn prepare(&self) -> io::Result<()> {
+        self.inner.prepare()
+    }
+
+    fn lock(&self) -> io::Result<Lock> {
+        self.inner.lock()
+    }
+
+    fn list(&self, folder: &str) -> io::Result<Vec<Entry>> {
+        self.inner.list(folder)
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        Ok(self.wrap(self.inner.create(name)?))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        Ok(self.wrap(self.inner.open(name)?))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.inner.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.inner.remove(name)
+    }
+
+    fn sync_dir(&self, folder: &str) -> io::Result<()> {
+        self.inner.sync_dir(folder)
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        self.inner.free_bytes()
+    }
+
+    fn entropy(&self) -> u64 {
+        self.inner.entropy()
+    }
+}
+
+impl File for HeldFile {
+    fn len(&self) -> io::Result<u64> {
+        self.inner.len()
+    }
+
+    fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+        self.inner.read_at(buffer, at)
+    }
+
+    fn write_all_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+        self.inner.write_all_at(bytes, at)
+    }
+
+    fn allocate(&self, bytes: u64) -> io::Result<()> {
+        if lock(&self.control.state).no_space {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.inner.allocate(bytes)
+    }
+
+    fn set_len(&self, bytes: u64) -> io::Result<()> {
+        self.inner.set_len(bytes)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.control.sync(&*self.inner)
+    }
+}
