@@ -23,13 +23,21 @@ fn door(rules: Vec<Rule>, site_tags: &[(&str, &str)], limits: Limits) -> Door {
     let clock = Arc::new(SettableClock::at(NOW));
     let site_tags = site_tags.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
     let intake = Intake::new(
-        Appender {},
+        closed_appender(),
         Routes::compile(rules).unwrap(),
         limits,
         site_tags,
         Arc::clone(&clock) as Arc<dyn Clock>,
     );
     Door { intake, clock }
+}
+
+/// These tests look at what is gathered; none appends.
+fn closed_appender() -> Appender {
+    let dir = tempfile::tempdir().unwrap();
+    let options = journal::Options { bytes_max: 1 << 24, ..journal::Options::new(dir.path()) };
+    let (_, appender, _) = journal::open(&options).unwrap();
+    appender
 }
 
 fn open_door() -> Door {
