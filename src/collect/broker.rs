@@ -179,13 +179,13 @@ impl Collector {
         match why {
             Why::Left => info!(broker, "left the broker; it keeps the session"),
             Why::Full => {
-                warn!(broker, "the journal is full: left the broker, which keeps what comes")
+                warn!(broker, "the journal is full: left the broker, which keeps what comes");
             }
             Why::Lost(reason) if self.complaint.is_news(reason) => {
                 warn!(broker, reason, "no connection to the broker, trying again");
             }
             Why::Lost(reason) => {
-                debug!(broker, reason, "no connection to the broker, trying again")
+                debug!(broker, reason, "no connection to the broker, trying again");
             }
         }
     }

@@ -93,10 +93,9 @@ impl Connection<'_> {
 
 fn why(ended: Ended, left: Option<Left>) -> Why {
     match (ended, left) {
-        (_, Some(Left::Shutdown)) => Why::Left,
         (_, Some(Left::Full)) => Why::Full,
         (_, Some(Left::Broken)) => Why::Lost("the journal took not everything".to_owned()),
         (Ended::Lost(reason), None) => Why::Lost(reason),
-        (Ended::Left, None) => Why::Left,
+        (_, Some(Left::Shutdown)) | (Ended::Left, None) => Why::Left,
     }
 }

@@ -59,6 +59,7 @@ enum Phase {
     Gone,
 }
 
+#[expect(clippy::large_enum_variant, reason = "one at a time, on the stack")]
 enum Step {
     Kept(Result<Kept, Broken>),
     Submitted(Result<(), Closed>),
@@ -78,7 +79,8 @@ impl Keeper<'_> {
         let mut submit = pin!(Fuse::terminated());
         let mut full = pin!(full_for(self.intake.watch_room(), self.settings.limits.full_wait));
 
-        while phase == Phase::Taking || !submit.is_terminated() || !self.gate().is_settled() {
+        let mut is_drained = false;
+        while !is_drained || !submit.is_terminated() || !self.gate().is_settled() {
             let step = tokio::select! {
                 biased; // Acknowledgements first: they make room.
                 kept = mark.moved() => Step::Kept(kept),
@@ -86,9 +88,7 @@ impl Keeper<'_> {
                 () = self.shutdown.cancelled(), if left != Some(Left::Shutdown) => Step::Shutdown,
                 () = full.as_mut(), if phase == Phase::Taking => Step::Full,
                 () = time_is_up(phase) => Step::TimeIsUp,
-                burst = bursts.recv(), if phase == Phase::Taking && submit.is_terminated() => {
-                    Step::Burst(burst)
-                }
+                burst = bursts.recv(), if !is_drained && submit.is_terminated() => Step::Burst(burst),
             };
             match step {
                 Step::Kept(Ok(kept)) => self.acknowledge(kept),
@@ -102,19 +102,24 @@ impl Keeper<'_> {
                         submit.set(self.submit(gathered, guard).fuse());
                     }
                 }
-                Step::Burst(None) => phase = Phase::Gone,
+                Step::Burst(None) => {
+                    is_drained = true;
+                    if phase == Phase::Taking {
+                        phase = Phase::Gone; // The connection broke.
+                    }
+                }
                 Step::Shutdown => {
                     let was_taking = phase == Phase::Taking;
                     left = Some(Left::Shutdown);
                     if !was_taking {
                         break; // There is no connection to acknowledge anything on.
                     }
-                    refuse(&mut bursts);
+                    bursts.close();
                     phase = Phase::Settling(Instant::now() + self.settings.limits.leave_max);
                 }
                 Step::Full => {
                     left = Some(Left::Full);
-                    refuse(&mut bursts);
+                    bursts.close();
                     self.say_goodbye();
                     phase = Phase::Gone;
                 }
@@ -140,12 +145,13 @@ impl Keeper<'_> {
             self.took(None, messages, guard, mark);
             return None;
         };
+        if gather.is_empty() {
+            // Filtered: its count rides with what is submitted next.
+            self.took(None, messages, guard, mark);
+            return None;
+        }
         if messages.is_empty() {
             return Some((gather.seal(Ticket::nobody()), Some(guard))); // QoS 0: nobody waits.
-        }
-        if gather.is_empty() {
-            self.took(None, messages, guard, mark);
-            return Some((gather.seal(Ticket::nobody()), None)); // Only counts.
         }
         let ticket = mark.ticket();
         self.took(Some(ticket.number()), messages, guard, mark);
@@ -202,12 +208,6 @@ impl Keeper<'_> {
     fn gate(&self) -> MutexGuard<'_, Gate<OwnedSemaphorePermit>> {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// What is not submitted is not acknowledged either, and comes again.
-fn refuse(bursts: &mut mpsc::Receiver<Burst>) {
-    bursts.close();
-    while bursts.try_recv().is_ok() {}
 }
 
 /// Resolves when the journal has been full for so long without a break. Cancel safe.

@@ -74,11 +74,10 @@ pub(super) enum Ended {
     Lost(String),
 }
 
-/// Of the messages in one poll.
-#[derive(Default)]
-struct Gathering {
-    gather: Option<Gather>,
-    messages: Vec<Message>,
+/// The messages of one poll, not looked at yet.
+#[derive(Debug, Default)]
+struct Brought {
+    publishes: Vec<Publish>,
     bytes: usize,
 }
 
@@ -113,15 +112,15 @@ impl Network<'_> {
                 Ok(Err(error)) => return Ended::Lost(reason(&error)),
                 Err(_) => return Ended::Lost("the connection is stuck".to_owned()),
             };
-            let mut gathering = Gathering::default();
+            let mut brought = Brought::default();
             let mut next = Some(first);
             while let Some(event) = next {
-                if let Err(refused) = self.event(event, events, &mut gathering) {
+                if let Err(refused) = self.event(event, events, &mut brought) {
                     return refused;
                 }
                 next = events.state.events.pop_front();
             }
-            self.hand_over(gathering, bursts).await;
+            self.hand_over(brought, bursts).await;
         }
     }
 
@@ -134,13 +133,15 @@ impl Network<'_> {
         &mut self,
         event: Event,
         events: &mut EventLoop,
-        gathering: &mut Gathering,
+        brought: &mut Brought,
     ) -> Result<(), Ended> {
         match event {
             Event::Incoming(Incoming::ConnAck(connack)) => self.connected(&connack, events),
             Event::Incoming(Incoming::SubAck(suback)) => self.subscribed(&suback),
             Event::Incoming(Incoming::Publish(publish)) => {
-                self.publish(&publish, gathering);
+                self.stats.publishes.inc();
+                brought.bytes += publish.topic.len() + publish.payload.len();
+                brought.publishes.push(publish);
                 Ok(())
             }
             Event::Outgoing(Outgoing::PubAck(_) | Outgoing::PubRec(_)) => {
@@ -190,44 +191,44 @@ impl Network<'_> {
         Ok(())
     }
 
-    fn publish(&mut self, publish: &Publish, gathering: &mut Gathering) {
-        self.stats.publishes.inc();
-        if publish.qos != QoS::AtMostOnce {
-            let fingerprint = self.carry.fingerprint(&publish.topic, &publish.payload);
-            gathering.messages.push(Message {
-                packet_id: publish.pkid,
-                exactly_once: publish.qos == QoS::ExactlyOnce,
-                fingerprint,
-            });
-            if self.carry.is_resend(publish.pkid, publish.dup, fingerprint) {
-                self.stats.resends.inc();
-                return;
-            }
-        }
-        gathering.bytes += publish.topic.len() + publish.payload.len();
-        let gather = gathering.gather.get_or_insert_with(|| self.intake.gather(self.source));
-        gather.message(&String::from_utf8_lossy(&publish.topic), &publish.payload);
-    }
-
-    /// Waits until there is room for it among what is taken and not durable, unless we leave: then it is
-    /// dropped, and as it is not acknowledged it comes again.
-    async fn hand_over(&self, gathering: Gathering, bursts: &mpsc::Sender<Burst>) {
-        let Gathering { gather, messages, bytes } = gathering;
-        if gather.is_none() && messages.is_empty() {
+    /// Waits until there is room for them among what is taken and not durable, then decodes. Unless we leave:
+    /// then they are dropped, and as they are not acknowledged they come again.
+    async fn hand_over(&mut self, brought: Brought, bursts: &mpsc::Sender<Burst>) {
+        if brought.publishes.is_empty() {
             return;
         }
         // A burst above the limit takes all of it.
-        let share = bytes.clamp(1, self.settings.limits.unkept_bytes_max.get());
+        let share = brought.bytes.clamp(1, self.settings.limits.unkept_bytes_max.get());
         let share = u32::try_from(share).unwrap_or(u32::MAX);
         let room = tokio::select! {
             biased;
-            room = Arc::clone(&self.unkept).acquire_many_owned(share) => room,
             () = bursts.closed() => return,
+            room = Arc::clone(&self.unkept).acquire_many_owned(share) => room,
         };
-        if let Ok(guard) = room {
-            // Fails only when we leave.
-            drop(bursts.send(Burst { gather, messages, guard }).await);
+        if let (Ok(guard), Ok(slot)) = (room, bursts.reserve().await) {
+            slot.send(self.decode(&brought.publishes, guard));
         }
+    }
+
+    fn decode(&mut self, publishes: &[Publish], guard: OwnedSemaphorePermit) -> Burst {
+        let mut burst = Burst { gather: None, messages: Vec::new(), guard };
+        for publish in publishes {
+            if publish.qos != QoS::AtMostOnce {
+                let fingerprint = self.carry.fingerprint(&publish.topic, &publish.payload);
+                burst.messages.push(Message {
+                    packet_id: publish.pkid,
+                    exactly_once: publish.qos == QoS::ExactlyOnce,
+                    fingerprint,
+                });
+                if self.carry.is_resend(publish.pkid, publish.dup, fingerprint) {
+                    self.stats.resends.inc();
+                    continue;
+                }
+            }
+            let gather = burst.gather.get_or_insert_with(|| self.intake.gather(self.source));
+            gather.message(&String::from_utf8_lossy(&publish.topic), &publish.payload);
+        }
+        burst
     }
 }
 
