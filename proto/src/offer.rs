@@ -71,6 +71,11 @@ impl<'o> Offers<'o> {
         self.bad.field(index, &short(field), reason);
     }
 
+    /// A reading whose every value says "no value".
+    pub(crate) fn nothing(&mut self) {
+        self.bad.nothing();
+    }
+
     /// The context's tags win over the payload's own, and among those none may come twice.
     fn merge_tags<'r>(
         &self,

@@ -69,6 +69,7 @@ pub struct Rejects {
     listed: Vec<Reject>,
     readings: u64,
     fields: u64,
+    nothings: u64,
 }
 
 /// One refused reading (or one field of a reading that was taken otherwise).
@@ -117,6 +118,17 @@ impl Rejects {
         self.fields
     }
 
+    /// Readings whose every value says "no value" (`null`, `unavailable`): nothing to store, and
+    /// nothing wrong either.
+    pub fn nothings(&self) -> u64 {
+        self.nothings
+    }
+
+    pub fn nothing(&mut self) {
+        self.nothings += 1;
+    }
+
+    /// Nothing was refused.
     pub fn is_empty(&self) -> bool {
         self.readings == 0 && self.fields == 0
     }
@@ -125,5 +137,6 @@ impl Rejects {
         self.listed.clear();
         self.readings = 0;
         self.fields = 0;
+        self.nothings = 0;
     }
 }

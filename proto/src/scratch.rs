@@ -3,6 +3,8 @@
 
 use std::ops::Range;
 
+use crate::ValueRef;
+
 /// A text of the payload as it stands there, or one that had to be put together.
 #[derive(Clone, Debug)]
 pub(crate) enum Piece<'p> {
@@ -27,4 +29,11 @@ impl<'p> Piece<'p> {
 pub(crate) fn reuse<A, B>(mut list: Vec<A>) -> Vec<B> {
     list.clear();
     list.into_iter().map(|_| unreachable!("it was cleared")).collect()
+}
+
+/// A reading's parts as the encoder takes them; used again for the next one.
+#[derive(Debug, Default)]
+pub(crate) struct Lists {
+    pub(crate) tags: Vec<(&'static str, &'static str)>,
+    pub(crate) fields: Vec<(&'static str, ValueRef<'static>)>,
 }

@@ -11,7 +11,7 @@ use crate::{
     Context, Kind, Limits, Place, Precision, Readings, Reason, Rejects, Time, Timestamp, ValueRef,
     line::number::{self, Fault},
     offer::{Offers, Parts},
-    scratch::{Piece, reuse},
+    scratch::{Lists, Piece, reuse},
     timestamp::text::out_of_range,
 };
 
@@ -23,7 +23,7 @@ pub fn decode(payload: &[u8], context: &Context<'_>, out: &mut Readings, bad: &m
     while let Some(place) = line.begin() {
         let start = place.span.start;
         match line.parse() {
-            Ok(end) => lists.offer(&line, Place { span: start..end, ..place }, &mut offers),
+            Ok(end) => offer(&line, Place { span: start..end, ..place }, &mut lists, &mut offers),
             Err(broken) => {
                 let column = broken.at.saturating_sub(start) + 1;
                 let text = format!("column {column}: {}", broken.reason.text);
@@ -41,37 +41,29 @@ pub fn looks_like(payload: &[u8]) -> bool {
     line.begin().is_some() && line.parse().is_ok()
 }
 
-/// The pieces of a line as the encoder takes them; used again for the next line.
-#[derive(Debug, Default)]
-struct Lists {
-    tags: Vec<(&'static str, &'static str)>,
-    fields: Vec<(&'static str, ValueRef<'static>)>,
-}
-
-impl Lists {
-    fn offer(&mut self, line: &Line<'_>, place: Place, offers: &mut Offers<'_>) {
-        let arena = line.arena.as_str();
-        if let ([], [(_, reason), ..]) = (line.fields.as_slice(), line.left_out.as_slice()) {
-            return offers.refuse(place, reason.clone());
-        }
-        let mut tags = reuse(mem::take(&mut self.tags));
-        tags.extend(line.tags.iter().map(|(key, value)| (key.get(arena), value.get(arena))));
-        let mut fields = reuse(mem::take(&mut self.fields));
-        fields.extend(line.fields.iter().map(|(name, value)| match value {
-            Value::Number(value) => (name.get(arena), *value),
-            Value::Text(text) => (name.get(arena), ValueRef::Text(text.get(arena))),
-        }));
-        let measurement = line.measurement.get(arena);
-        let parts = Parts { measurement, tags: &tags, fields: &fields, time: line.time };
-        let index = place.index;
-        if offers.offer(parts, place) {
-            for (name, reason) in &line.left_out {
-                offers.leave_out(index, name.get(arena), reason.clone());
-            }
-        }
-        self.tags = reuse(tags);
-        self.fields = reuse(fields);
+/// Offers a line that was taken apart.
+fn offer(line: &Line<'_>, place: Place, lists: &mut Lists, offers: &mut Offers<'_>) {
+    let arena = line.arena.as_str();
+    if let ([], [(_, reason), ..]) = (line.fields.as_slice(), line.left_out.as_slice()) {
+        return offers.refuse(place, reason.clone());
     }
+    let mut tags = reuse(mem::take(&mut lists.tags));
+    tags.extend(line.tags.iter().map(|(key, value)| (key.get(arena), value.get(arena))));
+    let mut fields = reuse(mem::take(&mut lists.fields));
+    fields.extend(line.fields.iter().map(|(name, value)| match value {
+        Value::Number(value) => (name.get(arena), *value),
+        Value::Text(text) => (name.get(arena), ValueRef::Text(text.get(arena))),
+    }));
+    let measurement = line.measurement.get(arena);
+    let parts = Parts { measurement, tags: &tags, fields: &fields, time: line.time };
+    let index = place.index;
+    if offers.offer(parts, place) {
+        for (name, reason) in &line.left_out {
+            offers.leave_out(index, name.get(arena), reason.clone());
+        }
+    }
+    lists.tags = reuse(tags);
+    lists.fields = reuse(fields);
 }
 
 /// The line that is being taken apart, and how far the payload is read.

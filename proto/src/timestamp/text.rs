@@ -46,7 +46,6 @@ impl Timestamp {
 }
 
 /// An age in milliseconds as text, fractions and exponents too.
-#[cfg_attr(not(test), expect(dead_code, reason = "the JSON decoder is the first to need it"))]
 pub(crate) fn age_from_millis_text(text: &str) -> Result<Duration, Reason> {
     let refused = |what| Err(Reason::new(Kind::Timestamp, what));
     let Some(decimal) = Decimal::parse(text) else { return refused("an age that is not a number") };

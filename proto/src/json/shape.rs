@@ -1,0 +1,268 @@
+//! What a flattened object says: which of its members are fields, tags, device and time.
+
+use std::{mem, time::Duration};
+
+use super::{
+    flat::{Flat, Leaf},
+    scan::Scalar,
+};
+use crate::{
+    Kind, Place, Reason, Time, Timestamp, ValueRef,
+    decimal::Decimal,
+    offer::{Offers, Parts},
+    scratch::{Lists, reuse},
+    timestamp::text::age_from_millis_text,
+    value::is_empty_word,
+};
+
+/// What the object around an array of readings says for all of them.
+#[derive(Debug, Default)]
+pub(super) struct Defaults {
+    measurement: String,
+    tags: Vec<(String, String)>,
+    time: Option<Time>,
+}
+
+/// What becomes of one object, its lists being scratch.
+struct Shape<'s> {
+    measurement: &'s str,
+    tags: Vec<(&'s str, &'s str)>,
+    fields: Vec<(&'s str, ValueRef<'s>)>,
+    at: Option<Timestamp>,
+    age: Option<Duration>,
+    /// Values that say "no value".
+    empty: bool,
+    left_out: Vec<(&'s str, Reason)>,
+}
+
+/// Offers the reading that an object, or a value without one, is.
+pub(super) fn offer(
+    flat: &Flat<'_>,
+    defaults: Option<&Defaults>,
+    place: Place,
+    lists: &mut Lists,
+    offers: &mut Offers<'_>,
+) {
+    let mut shape = Shape::new(lists);
+    if let Err(reason) = shape.read(flat, offers) {
+        offers.refuse(place, reason);
+    } else {
+        shape.add_defaults(defaults);
+        shape.offer(defaults, place, offers);
+    }
+    lists.tags = reuse(shape.tags);
+    lists.fields = reuse(shape.fields);
+}
+
+/// What an object with an array of readings says besides; `index`: of its first reading.
+pub(super) fn defaults(
+    flat: &Flat<'_>,
+    index: u32,
+    offers: &mut Offers<'_>,
+) -> Result<Defaults, Reason> {
+    let mut lists = Lists::default();
+    let mut shape = Shape::new(&mut lists);
+    for leaf in &flat.leaves {
+        shape.explicit_leaf(leaf, flat, offers)?;
+    }
+    for (name, _) in mem::take(&mut shape.fields) {
+        shape.unknown(name);
+    }
+    for (name, reason) in &shape.left_out {
+        offers.leave_out(index, name, reason.clone());
+    }
+    let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+    Ok(Defaults {
+        measurement: shape.measurement.to_owned(),
+        tags: shape.tags.iter().map(owned).collect(),
+        time: shape.time(),
+    })
+}
+
+impl<'s> Shape<'s> {
+    fn new(lists: &mut Lists) -> Self {
+        Self {
+            measurement: "",
+            tags: reuse(mem::take(&mut lists.tags)),
+            fields: reuse(mem::take(&mut lists.fields)),
+            at: None,
+            age: None,
+            empty: false,
+            left_out: Vec::new(),
+        }
+    }
+
+    fn read(&mut self, flat: &'s Flat<'_>, offers: &Offers<'_>) -> Result<(), Reason> {
+        let named = |key: &str| {
+            flat.tops.iter().rposition(|top| top.is_object && flat.text(&top.key) == key)
+        };
+        if named("fields").is_some() {
+            return flat.leaves.iter().try_for_each(|leaf| self.explicit_leaf(leaf, flat, offers));
+        }
+        flat.leaves.iter().try_for_each(|leaf| self.plain_leaf(leaf, flat, offers))
+    }
+
+    /// `{"device":"d1","measurement":"climate","tags":{"room":"a"},"fields":{"t":21.5},"ts":1.7e9}`
+    fn explicit_leaf(
+        &mut self,
+        leaf: &'s Leaf<'_>,
+        flat: &'s Flat<'_>,
+        offers: &Offers<'_>,
+    ) -> Result<(), Reason> {
+        let name = flat.text(&leaf.name);
+        let top = leaf.top.and_then(|top| flat.tops.get(top));
+        if let Some(top) = top.filter(|top| top.is_object) {
+            let key = flat.text(&top.key);
+            let inner = name.get(key.len() + 1..).unwrap_or_default();
+            match key {
+                "fields" => self.field(inner, &leaf.value, flat),
+                "tags" => self.tag(inner, &leaf.value, flat, offers.limits().tags_max),
+                _ => self.unknown(name),
+            }
+            return Ok(());
+        }
+        match name {
+            "measurement" => match &leaf.value {
+                Scalar::Text(text) => self.measurement = flat.text(text),
+                Scalar::Null => {}
+                _ => return Err(Reason::new(Kind::Name, "the measurement is not a text")),
+            },
+            "device" => self.tag("device", &leaf.value, flat, usize::MAX),
+            "age_ms" => self.age(&leaf.value)?,
+            _ if is_time(name) => self.time_of(&leaf.value, flat, offers)?,
+            _ => self.unknown(name),
+        }
+        Ok(())
+    }
+
+    /// `{"device":"d1","t":21.5,"ts":1.7e9}`
+    fn plain_leaf(
+        &mut self,
+        leaf: &'s Leaf<'_>,
+        flat: &'s Flat<'_>,
+        offers: &Offers<'_>,
+    ) -> Result<(), Reason> {
+        let name = flat.text(&leaf.name);
+        match &leaf.value {
+            _ if leaf.top.is_some() => self.field(name, &leaf.value, flat),
+            Scalar::Text(text) if name == "device" => {
+                // One that the topic names is not named again.
+                if !offers.context.tags.iter().any(|(key, _)| *key == "device") {
+                    self.put_tag("device", flat.text(text));
+                }
+            }
+            Scalar::Number(_) if name == "age_ms" => self.age(&leaf.value)?,
+            Scalar::Number(_) | Scalar::Text(_) | Scalar::Null if is_time(name) => {
+                self.time_of(&leaf.value, flat, offers)?;
+            }
+            value => self.field(name, value, flat),
+        }
+        Ok(())
+    }
+
+    fn field(&mut self, name: &'s str, value: &'s Scalar<'_>, flat: &'s Flat<'_>) {
+        let value = match value {
+            Scalar::Null => return self.empty = true,
+            Scalar::Text(text) if is_empty_word(flat.text(text)) => return self.empty = true,
+            Scalar::Text(text) => ValueRef::Text(flat.text(text)),
+            Scalar::Boolean(value) => ValueRef::Boolean(*value),
+            Scalar::NotFinite => ValueRef::Float(f64::NAN),
+            // What is too large becomes infinite, and the encoder leaves it out.
+            Scalar::Number(text) => ValueRef::Float(text.parse().unwrap_or(f64::NAN)),
+        };
+        self.fields.push((name, value));
+    }
+
+    /// Of two with one key the last counts.
+    fn tag(&mut self, key: &'s str, value: &'s Scalar<'_>, flat: &'s Flat<'_>, tags_max: usize) {
+        // One too many is kept, so that it is seen; more would only take time.
+        if self.tags.len() > tags_max {
+            return;
+        }
+        match value {
+            Scalar::Null | Scalar::NotFinite => {}
+            Scalar::Text(text) => self.put_tag(key, flat.text(text)),
+            Scalar::Number(text) => self.put_tag(key, text),
+            Scalar::Boolean(true) => self.put_tag(key, "true"),
+            Scalar::Boolean(false) => self.put_tag(key, "false"),
+        }
+    }
+
+    fn put_tag(&mut self, key: &'s str, value: &'s str) {
+        match self.tags.iter_mut().find(|(earlier, _)| *earlier == key) {
+            Some(earlier) => earlier.1 = value,
+            None => self.tags.push((key, value)),
+        }
+    }
+
+    fn unknown(&mut self, name: &'s str) {
+        let text = "no part of a reading written with `fields`: those go into `fields`";
+        self.left_out.push((name, Reason::new(Kind::Name, text)));
+    }
+
+    fn age(&mut self, value: &Scalar<'_>) -> Result<(), Reason> {
+        match value {
+            Scalar::Null => {}
+            Scalar::Number(text) => self.age = Some(age_from_millis_text(text)?),
+            _ => return Err(Reason::new(Kind::Timestamp, "an age that is not a number")),
+        }
+        Ok(())
+    }
+
+    /// A text that is no time, or a local time, is not trusted, and the time of arrival is taken.
+    fn time_of(
+        &mut self,
+        value: &Scalar<'_>,
+        flat: &Flat<'_>,
+        offers: &Offers<'_>,
+    ) -> Result<(), Reason> {
+        let precision = offers.context.precision;
+        match value {
+            Scalar::Number(text) => self.at = Some(Timestamp::from_epoch_text(text, precision)?),
+            Scalar::Text(text) => {
+                let text = flat.text(text).trim_ascii();
+                if let Some(at) = Timestamp::from_rfc3339(text) {
+                    self.at = Some(at);
+                } else if Decimal::parse(text).is_some() {
+                    self.at = Some(Timestamp::from_epoch_text(text, precision)?);
+                }
+            }
+            Scalar::Null | Scalar::NotFinite | Scalar::Boolean(_) => {}
+        }
+        Ok(())
+    }
+
+    fn time(&self) -> Option<Time> {
+        self.at.map(Time::At).or(self.age.map(Time::Age))
+    }
+
+    fn add_defaults(&mut self, defaults: Option<&'s Defaults>) {
+        let Some(defaults) = defaults else { return };
+        if self.measurement.is_empty() {
+            self.measurement = &defaults.measurement;
+        }
+        for (key, value) in &defaults.tags {
+            if !self.tags.iter().any(|(own, _)| own == key) {
+                self.tags.push((key, value));
+            }
+        }
+    }
+
+    fn offer(&self, defaults: Option<&Defaults>, place: Place, offers: &mut Offers<'_>) {
+        if self.fields.is_empty() && self.empty && self.left_out.is_empty() {
+            return offers.nothing();
+        }
+        let time = self.time().or_else(|| defaults?.time).unwrap_or(Time::Unknown);
+        let (measurement, index) = (self.measurement, place.index);
+        let parts = Parts { measurement, tags: &self.tags, fields: &self.fields, time };
+        if offers.offer(parts, place) {
+            for (name, reason) in &self.left_out {
+                offers.leave_out(index, name, reason.clone());
+            }
+        }
+    }
+}
+
+fn is_time(name: &str) -> bool {
+    ["ts", "time", "timestamp"].iter().any(|known| name.eq_ignore_ascii_case(known))
+}
