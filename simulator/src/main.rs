@@ -1,1 +1,3 @@
+//! `tidegate-sim`: devices, load, verification and a misbehaving database from the command line.
+
 fn main() {}

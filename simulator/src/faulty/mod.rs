@@ -1,0 +1,270 @@
+//! An InfluxDB that misbehaves on demand, and takes nothing on trust: every line is read by a
+//! strict checker, every point is kept, and what was overwritten is remembered.
+//!
+//! Speaks `/write` (1.x), `/api/v2/write`, `/ping`, `/health`, `/ready`, gzip. `Behaviour` says
+//! what goes wrong and can be changed at any time, from a test or through the admin port:
+//!
+//! | admin | |
+//! |---|---|
+//! | `GET /behaviour`, `POST /behaviour` | JSON, see [`Behaviour`] |
+//! | `GET /stats` | counts, JSON |
+//! | `GET /points` | every point, a line of JSON each |
+//! | `GET /changes` | every value that was overwritten by another one |
+
+mod admin;
+mod answer;
+mod behaviour;
+pub mod line;
+mod server;
+pub mod store;
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Serialize;
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream},
+    sync::{Mutex as AsyncMutex, watch},
+    time::{Duration, sleep},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub(crate) use admin::row_from_json;
+pub use behaviour::{Answer, Behaviour};
+
+use self::{
+    server::{Database, State},
+    store::{Change, Store, Write},
+};
+use crate::verify::Row;
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Counts lines and keeps nothing: for benchmarks.
+    pub null: bool,
+    /// What `Authorization: Token ...` must say.
+    pub token: Option<String>,
+    /// Points beyond this many are refused.
+    pub points_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { null: false, token: None, points_max: 10_000_000 }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Stats {
+    /// Write requests, whatever became of them.
+    pub requests: u64,
+    /// Lines of the requests that were applied.
+    pub lines: u64,
+    /// Points stored, overwrites included.
+    pub stored: u64,
+    /// Lines not stored of requests that were applied in part.
+    pub dropped: u64,
+    /// Lines that are no line protocol: the writer's fault, whatever the behaviour.
+    pub malformed: u64,
+    /// Some of them, with the reason.
+    pub malformed_examples: Vec<String>,
+}
+
+impl Stats {
+    fn malformed(&mut self, examples: Vec<String>) {
+        self.malformed += examples.len() as u64;
+        let room = 20_usize.saturating_sub(self.malformed_examples.len());
+        self.malformed_examples.extend(examples.into_iter().take(room));
+    }
+}
+
+/// A running database. Dropping it closes its ports and connections.
+#[derive(Debug)]
+pub struct Faulty {
+    database: Arc<Database>,
+    address: SocketAddr,
+    port: AsyncMutex<Port>,
+    tasks: TaskTracker,
+    closing: CancellationToken,
+}
+
+#[derive(Debug)]
+enum Port {
+    /// Accepting; the token ends the accept loop and every connection it made.
+    Open { open: CancellationToken, tasks: TaskTracker },
+    /// Bound, but not listening: connections are refused, and nobody is given the port as a free one.
+    Plugged(TcpSocket),
+    /// Between the two; after an error of the kernel's.
+    Lost,
+}
+
+impl Faulty {
+    /// Port 0 asks for a free one. Must be called within a runtime.
+    pub async fn start(address: SocketAddr, config: Config) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        let store = Store::new(config.points_max);
+        let database = Arc::new(Database {
+            config,
+            behaviour: watch::Sender::new(Behaviour::default()),
+            state: Mutex::new(State { store, stats: Stats::default() }),
+        });
+        let closing = CancellationToken::new();
+        let port = open(listener, &database, closing.child_token());
+        Ok(Self {
+            database,
+            address,
+            port: AsyncMutex::new(port),
+            tasks: TaskTracker::new(),
+            closing,
+        })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub fn behaviour(&self) -> Behaviour {
+        self.database.behaviour.borrow().clone()
+    }
+
+    /// Behaves like this from now on. When it returns the port is open or closed accordingly.
+    ///
+    /// `Refuse` ends only by another `set`: no request comes in that `requests` could count.
+    pub async fn set(&self, behaviour: Behaviour) -> io::Result<()> {
+        let mut port = self.port.lock().await;
+        let refuse = behaviour.answer == Answer::Refuse;
+        self.database.behaviour.send_replace(behaviour);
+        if refuse { self.plug(&mut port).await } else { self.unplug(&mut port) }
+    }
+
+    async fn plug(&self, port: &mut Port) -> io::Result<()> {
+        let Port::Open { open, tasks } = std::mem::replace(port, Port::Lost) else { return Ok(()) };
+        open.cancel();
+        tasks.wait().await;
+        let socket = self.socket()?;
+        *port = Port::Plugged(socket);
+        Ok(())
+    }
+
+    fn unplug(&self, port: &mut Port) -> io::Result<()> {
+        let socket = match std::mem::replace(port, Port::Lost) {
+            Port::Plugged(socket) => socket,
+            Port::Lost => self.socket()?,
+            open @ Port::Open { .. } => {
+                *port = open;
+                return Ok(());
+            }
+        };
+        let listener = socket.listen(1024)?;
+        *port = open(listener, &self.database, self.closing.child_token());
+        Ok(())
+    }
+
+    fn socket(&self) -> io::Result<TcpSocket> {
+        let socket =
+            if self.address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        socket.bind(self.address)?;
+        Ok(socket)
+    }
+
+    pub fn stats(&self) -> Stats {
+        self.database.state().stats.clone()
+    }
+
+    /// How many points there are: cheap, for a test that waits for them.
+    pub fn points(&self) -> usize {
+        self.database.state().store.points()
+    }
+
+    pub fn rows(&self) -> Vec<Row> {
+        self.database.state().store.rows()
+    }
+
+    pub fn series(&self) -> Vec<String> {
+        self.database.state().store.series().map(str::to_owned).collect()
+    }
+
+    /// Every value that was overwritten by a different one, in order.
+    pub fn changes(&self) -> Vec<Change> {
+        self.database.state().store.changes.iter().cloned().collect()
+    }
+
+    /// From now on every point is written down in the order in which it came.
+    pub fn trace(&self) {
+        self.database.state().store.trace.get_or_insert_default();
+    }
+
+    /// What was written since `trace`.
+    pub fn traced(&self) -> Vec<Write> {
+        self.database.state().store.trace.iter().flatten().cloned().collect()
+    }
+}
+
+impl Drop for Faulty {
+    fn drop(&mut self) {
+        self.closing.cancel();
+    }
+}
+
+fn open(listener: TcpListener, database: &Arc<Database>, open: CancellationToken) -> Port {
+    let tasks = TaskTracker::new();
+    let accepting = accept(listener, Arc::clone(database), open.clone(), tasks.clone());
+    tasks.spawn(accepting);
+    tasks.close();
+    Port::Open { open, tasks }
+}
+
+async fn accept(
+    listener: TcpListener,
+    database: Arc<Database>,
+    open: CancellationToken,
+    tasks: TaskTracker,
+) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = open.cancelled() => return,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                drop(tasks.spawn(serve(stream, Arc::clone(&database), open.clone())));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept");
+                sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, database: Arc<Database>, open: CancellationToken) {
+    let service = service_fn(move |request| Arc::clone(&database).answer(request));
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::select! {
+        served = &mut connection => if let Err(error) = served {
+            tracing::debug!(%error, "connection ended");
+        },
+        () = open.cancelled() => {
+            // A reset, as of a process that crashed, not a goodbye.
+            if let Err(error) = connection.into_parts().io.inner().set_zero_linger() {
+                tracing::debug!(%error, "cannot reset");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
