@@ -17,7 +17,7 @@ use self::pattern::{Capture, Level};
 use self::tree::Tree;
 use super::Format;
 
-pub(crate) use self::pattern::tag_name_problem;
+pub(crate) use self::pattern::{tag_name_problem, tag_value_problem};
 
 /// The measurement of a message that no rule gives another.
 const MEASUREMENT: &str = "mqtt";
@@ -148,18 +148,17 @@ fn unmatched(topic: &str) -> Matched<'_> {
 type Problems = Vec<(Part, String)>;
 
 fn compile(rule: Rule, earlier: &Routes) -> (Compiled, Problems) {
-    let levels = match pattern::parse(&rule.topic) {
-        Ok(levels) => levels,
-        Err(error) => {
-            let problem = (Part::Topic(error.at), error.what);
-            return (Compiled { rule, levels: Vec::new() }, vec![problem]);
-        }
+    let (levels, mut problems) = match pattern::parse(&rule.topic) {
+        Ok(levels) => (levels, Vec::new()),
+        Err(error) => (Vec::new(), vec![(Part::Topic(error.at), error.what)]),
     };
-    let mut problems = tag_problems(&rule, &levels);
+    problems.extend(tag_problems(&rule, &levels));
     if let Some(problem) = measurement_problem(&rule, &levels) {
         problems.push((Part::Measurement, problem));
     }
-    if let Some(number) = earlier.tree.cover(&levels) {
+    if !levels.is_empty()
+        && let Some(number) = earlier.tree.cover(&levels)
+    {
         let topic = earlier.rules.get(number).map_or("", |earlier| &earlier.rule.topic);
         let what = format!(
             "this rule can never match: rule {} (`{topic}`) comes first and takes all it could take",
@@ -177,8 +176,8 @@ fn tag_problems(rule: &Rule, levels: &[Level]) -> Problems {
         if let Some(what) = tag_name_problem(name) {
             problem(what);
         }
-        if value.is_empty() || value.chars().any(char::is_control) {
-            problem("a tag's value must not be empty or hold control characters".to_owned());
+        if let Some(what) = tag_value_problem(value) {
+            problem(what);
         }
         let is_captured = pattern::captures(levels)
             .any(|capture| matches!(capture, Capture::Tag(tag) if **tag == **name));

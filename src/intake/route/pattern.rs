@@ -176,6 +176,12 @@ pub(crate) fn tag_name_problem(name: &str) -> Option<String> {
     }
 }
 
+/// Why `value` cannot be a tag's value, if it cannot.
+pub(crate) fn tag_value_problem(value: &str) -> Option<String> {
+    let is_illegal = value.is_empty() || value.chars().any(char::is_control);
+    is_illegal.then(|| "a tag's value must not be empty or hold control characters".into())
+}
+
 /// One slip of the finger (or of the shift key) away, but not the same.
 fn is_nearly(name: &str, reserved: &str) -> bool {
     name != reserved && is_slip(&name.to_lowercase(), reserved)

@@ -1,0 +1,165 @@
+//! The tables that concern the gateway as a whole: tags, limits, journal, dead letters, log,
+//! runtime, control.
+
+use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
+
+use journal::WhenFull;
+use tracing_subscriber::filter::Targets;
+
+use super::table::Table;
+use crate::intake;
+use crate::intake::route::{tag_name_problem, tag_value_problem};
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+const GIB: u64 = 1024 * MIB;
+const DAY: Duration = Duration::from_hours(24);
+
+/// The journal takes at least four segments of 4 MiB.
+const JOURNAL_BYTES_MIN: u64 = 16 * MIB;
+const JOURNAL_BYTES_DEFAULT: u64 = 4 * GIB;
+
+#[derive(Clone, Debug)]
+pub struct Journal {
+    pub dir: PathBuf,
+    /// `None`: the smaller of 4 GiB and a fifth of what is free; see `bytes_max`.
+    pub bytes_max_given: Option<u64>,
+    pub free_bytes_min: u64,
+    pub sync_wait: Duration,
+    pub queue_bytes_max: usize,
+    pub when_full: WhenFull,
+}
+
+impl Journal {
+    /// `free`: bytes free on the journal's file system, what the journal itself holds included.
+    pub fn bytes_max(&self, free: u64) -> u64 {
+        let default = JOURNAL_BYTES_DEFAULT.min(free / 5).max(JOURNAL_BYTES_MIN);
+        self.bytes_max_given.unwrap_or(default)
+    }
+}
+
+/// Where refused readings and lines go, each with its reason.
+#[derive(Clone, Debug)]
+pub struct DeadLetters {
+    pub dir: PathBuf,
+    pub bytes_max: u64,
+    pub age_max: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// As typed: `info` or `info,tidegate::listen=debug`.
+    pub filter: Targets,
+    pub format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Coloured on a terminal.
+    Text,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Runtime {
+    /// `None`: as many as there are cores.
+    pub worker_threads: Option<NonZeroUsize>,
+    /// How long a stop may take to deliver what is in flight.
+    pub grace: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct Control {
+    /// The Unix socket that the subcommands talk to.
+    pub socket: PathBuf,
+}
+
+pub(super) fn tags(table: &Table<'_>) -> Vec<(String, String)> {
+    let tags = table.pairs();
+    for (name, value) in &tags {
+        if let Some(problem) = tag_name_problem(name).or_else(|| tag_value_problem(value)) {
+            table.wrong(name, problem);
+        }
+    }
+    tags
+}
+
+pub(super) fn limits(table: Table<'_>) -> intake::Limits {
+    let mut limits = intake::Limits::default();
+    let reading = &mut limits.reading;
+    // A submission of the journal has room for any reading that is allowed.
+    table.bytes("reading_bytes_max", KIB..=512 * KIB, &mut reading.reading_bytes_max);
+    table.count("tags_max", 1..=1_024, &mut reading.tags_max);
+    table.count("fields_max", 1..=16_384, &mut reading.fields_max);
+    table.bytes("name_bytes_max", 16..=4 * KIB, &mut reading.name_bytes_max);
+    table.bytes("tag_value_bytes_max", 16..=64 * KIB, &mut reading.tag_value_bytes_max);
+    // Decoders go down one call a level.
+    table.count("json_depth_max", 1..=128, &mut limits.json_depth_max);
+    table.count("json_keys_max", 1..=100_000, &mut limits.json_keys_max);
+    table.bytes("budget_bytes", 4 * MIB..=4 * GIB, &mut limits.budget_bytes);
+    table.bytes("rejected_bytes_max", 64..=128 * KIB, &mut limits.rejected_bytes_max);
+    table.done();
+    limits
+}
+
+pub(super) fn journal(table: Table<'_>) -> Journal {
+    let mut journal = Journal {
+        dir: PathBuf::from("/var/lib/tidegate/journal"),
+        bytes_max_given: table.opt_bytes("bytes_max", JOURNAL_BYTES_MIN..=1024 * GIB),
+        free_bytes_min: 64 * MIB,
+        sync_wait: Duration::from_secs(1),
+        queue_bytes_max: 8 * 1024 * 1024,
+        when_full: WhenFull::Block,
+    };
+    table.path("dir", &mut journal.dir);
+    table.bytes("free_bytes_min", 0..=1024 * GIB, &mut journal.free_bytes_min);
+    table.duration("sync_wait", Duration::ZERO..=DAY, &mut journal.sync_wait);
+    table.bytes("queue_bytes_max", MIB..=GIB, &mut journal.queue_bytes_max);
+    if let Some(when_full) = table.choice("when_full", &[("block", WhenFull::Block)]) {
+        journal.when_full = when_full;
+    }
+    table.done();
+    journal
+}
+
+pub(super) fn dead_letters(table: Table<'_>) -> DeadLetters {
+    let mut dead_letters = DeadLetters {
+        dir: PathBuf::from("/var/lib/tidegate/dead-letters"),
+        bytes_max: 256 * MIB,
+        age_max: 30 * DAY,
+    };
+    table.path("dir", &mut dead_letters.dir);
+    table.bytes("bytes_max", MIB..=1024 * GIB, &mut dead_letters.bytes_max);
+    table.duration("age_max", DAY / 24..=3_650 * DAY, &mut dead_letters.age_max);
+    table.done();
+    dead_letters
+}
+
+pub(super) fn log(table: Table<'_>) -> Log {
+    let filter = table.read("filter", |value| {
+        let typed = value.as_str().unwrap_or_default();
+        let advice = "write for example \"info\" or \"info,tidegate::listen=debug\"";
+        typed.parse::<Targets>().map_err(|error| format!("`{typed}`: {error}; {advice}"))
+    });
+    let format = table.choice("format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]);
+    table.done();
+    Log {
+        filter: filter.unwrap_or_else(|| Targets::new().with_default(tracing::Level::INFO)),
+        format: format.unwrap_or(LogFormat::Text),
+    }
+}
+
+pub(super) fn runtime(table: Table<'_>) -> Runtime {
+    let worker_threads = table.opt_count("worker_threads", 1..=512_usize);
+    let mut grace = Duration::from_secs(10);
+    table.duration("grace", Duration::ZERO..=DAY, &mut grace);
+    table.done();
+    Runtime { worker_threads: worker_threads.and_then(NonZeroUsize::new), grace }
+}
+
+pub(super) fn control(table: Table<'_>) -> Control {
+    let mut control = Control { socket: PathBuf::from("/run/tidegate/control.sock") };
+    table.path("socket", &mut control.socket);
+    table.done();
+    control
+}

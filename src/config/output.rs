@@ -1,0 +1,210 @@
+//! `[[output]]`: where readings go.
+
+use std::time::Duration;
+
+use http::Uri;
+use journal::{OutputId, Start};
+
+use super::secret::{Found, secret};
+use super::table::Table;
+use crate::output as output_stage;
+use crate::sink::file;
+use crate::sink::influx;
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+const MOMENT: Duration = Duration::from_millis(10);
+const HOUR: Duration = Duration::from_hours(1);
+
+#[derive(Clone, Debug)]
+pub struct Output {
+    pub id: OutputId,
+    /// Where it begins when it was never seen before.
+    pub start: Start,
+    pub limits: output_stage::Limits,
+    pub to: Destination,
+}
+
+#[derive(Clone, Debug)]
+pub enum Destination {
+    Influx(influx::Settings),
+    File(file::Settings),
+}
+
+#[derive(Clone, Copy)]
+enum Type {
+    Influx,
+    File,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Version {
+    V1,
+    V2,
+}
+
+pub(super) fn outputs(tables: Vec<Table<'_>>) -> Vec<Output> {
+    let mut outputs: Vec<Output> = Vec::new();
+    for table in tables {
+        let Some(output) = output(table, &outputs) else { continue };
+        outputs.push(output);
+    }
+    outputs
+}
+
+fn output(table: Table<'_>, earlier: &[Output]) -> Option<Output> {
+    let id = id(&table, earlier);
+    let start = table.choice("start", &[("oldest", Start::Oldest), ("new", Start::New)]);
+    let limits = limits(table.table("limits"));
+    table.missing("type", "write `type = \"influxdb\"` or `type = \"file\"`");
+    // Which other keys there are depends on the type; unless it is known, none is called unknown.
+    let to = match table.choice("type", &[("influxdb", Type::Influx), ("file", Type::File)])? {
+        Type::Influx => influx(&table).map(Destination::Influx),
+        Type::File => file(&table, earlier).map(Destination::File),
+    };
+    table.done();
+    Some(Output { id: id?, start: start.unwrap_or_default(), limits, to: to? })
+}
+
+fn id(table: &Table<'_>, earlier: &[Output]) -> Option<OutputId> {
+    table.missing("id", "its position in the journal is kept under this name, for example `home`");
+    table.read("id", |value| {
+        let typed = value.as_str().unwrap_or_default();
+        let id = OutputId::new(typed).ok_or("write 1 to 32 of a-z, 0-9 and `-`")?;
+        if typed == "intake-dead" {
+            return Err("`intake-dead` is the gateway's own; choose another".into());
+        }
+        if earlier.iter().any(|output| output.id == id) {
+            return Err(format!("another output has the id `{typed}` already"));
+        }
+        Ok(id)
+    })
+}
+
+fn limits(table: Table<'_>) -> output_stage::Limits {
+    let mut limits = output_stage::Limits::default();
+    table.count("batch_lines_max", 1..=1_000_000, &mut limits.batch_lines_max);
+    table.bytes("batch_bytes_max", 64 * KIB..=64 * MIB, &mut limits.batch_bytes_max);
+    table.duration("batch_age_max", MOMENT..=HOUR, &mut limits.batch_age_max);
+    table.count("requests_max", 1..=64, &mut limits.requests_max);
+    table.duration("backoff_first", MOMENT..=HOUR, &mut limits.backoff_first);
+    table.duration("backoff_max", MOMENT..=HOUR, &mut limits.backoff_max);
+    table.duration("probe_every", MOMENT..=HOUR, &mut limits.probe_every);
+    if limits.backoff_first > limits.backoff_max {
+        table.wrong("backoff_first", "`backoff_first` is longer than `backoff_max`");
+    }
+    table.done();
+    limits
+}
+
+fn influx(table: &Table<'_>) -> Option<influx::Settings> {
+    let mut gzip = true;
+    table.flag("gzip", &mut gzip);
+    let mut request_max = Duration::from_secs(30);
+    table.duration("request_max", Duration::from_secs(1)..=HOUR, &mut request_max);
+    let (url, version) = (url(table), version(table));
+    Some(influx::Settings { url: url?, version: version?, gzip, request_max })
+}
+
+fn url(table: &Table<'_>) -> Option<String> {
+    let advice = "write for example url = \"http://127.0.0.1:8086\"";
+    table.missing("url", advice);
+    table.read("url", |value| {
+        let text = value.as_str().ok_or_else(|| format!("expected a text; {advice}"))?;
+        let uri: Uri = text.parse().map_err(|error| format!("`{text}`: {error}; {advice}"))?;
+        if !matches!(uri.scheme_str(), Some("http" | "https")) {
+            return Err(format!("`{text}` does not start with http:// or https://"));
+        }
+        if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+            return Err(
+                "a secret does not belong into a URL; use `token`, or `username` and `password`"
+                    .into(),
+            );
+        }
+        match uri.query() {
+            Some(_) => {
+                Err("a query does not belong here; bucket, database and so on have their own keys"
+                    .into())
+            }
+            None => Ok(text.to_owned()),
+        }
+    })
+}
+
+/// What is not said is told by the keys that only one version has.
+fn version(table: &Table<'_>) -> Option<influx::Version> {
+    let first = |keys: &[&'static str]| keys.iter().copied().find(|key| table.has(key));
+    let v1 = first(&["database", "retention_policy", "username", "password"]);
+    let v2 = first(&["org", "bucket", "token"]);
+    let given = table.choice("version", &[("v1", Version::V1), ("v2", Version::V2)]);
+    let odd = match (given, v1, v2) {
+        (Some(Version::V1), _, Some(key)) => Some((key, "v2")),
+        (Some(Version::V2), Some(key), _) => Some((key, "v1")),
+        (None, Some(_), Some(key)) => {
+            Some((key, "v2, other keys here to v1; say which with `version`"))
+        }
+        _ => None,
+    };
+    if let Some((key, belongs)) = odd {
+        table.wrong(key, format!("`{key}` belongs to InfluxDB {belongs}"));
+    }
+    // Nothing said: `bucket` is what a newcomer should be asked for.
+    let is_v1 = given.map_or(v1.is_some(), |version| version == Version::V1);
+    let version = if is_v1 { version_1(table) } else { version_2(table) };
+    version.filter(|_| odd.is_none())
+}
+
+fn version_1(table: &Table<'_>) -> Option<influx::Version> {
+    let database = table.need_text("database", "the database to write to");
+    let retention_policy = table.opt_text("retention_policy");
+    let (username, password) = (table.opt_text("username"), secret(table, "password"));
+    table.ask(&["org", "bucket", "token"]);
+    let user = match (username, password) {
+        (Some(name), Some(password)) => Some((name, password.into())),
+        (None, None) => None,
+        (Some(_), None) if table.has("password") => None, // That is a problem already.
+        (Some(_), None) => {
+            table.wrong("username", "`username` without `password`");
+            None
+        }
+        (None, Some(_)) => {
+            table.wrong("password", "`password` without `username`");
+            None
+        }
+    };
+    Some(influx::Version::V1 { database: database?, retention_policy, user })
+}
+
+fn version_2(table: &Table<'_>) -> Option<influx::Version> {
+    let org = table.need_text("org", "the organisation that the bucket belongs to");
+    let bucket = table.need_text("bucket", "the bucket to write to");
+    let advice = "write token = { file = \"influx.token\" } or token = { env = \"INFLUX_TOKEN\" }";
+    table.missing("token", advice);
+    let token = secret(table, "token");
+    table.ask(&["database", "retention_policy", "username", "password"]);
+    Some(influx::Version::V2 { org: org?, bucket: bucket?, token: token?.into() })
+}
+
+impl From<Found> for influx::Secret {
+    fn from(found: Found) -> Self {
+        match found.file {
+            Some(file) => Self::File(file),
+            None => Self::Given(found.value),
+        }
+    }
+}
+
+fn file(table: &Table<'_>, earlier: &[Output]) -> Option<file::Settings> {
+    table.missing("path", "the file to write line protocol to");
+    let path = table.opt_path("path");
+    let (mut file_bytes_max, mut files_max, mut sync) = (64 * MIB, 16, true);
+    table.bytes("file_bytes_max", 64 * KIB..=1024 * 1024 * MIB, &mut file_bytes_max);
+    table.count("files_max", 0..=1_000_000, &mut files_max);
+    table.flag("sync", &mut sync);
+    let settings = file::Settings { path: path?, file_bytes_max, files_max, sync };
+    let same = |output: &&Output| matches!(&output.to, Destination::File(file) if file.path == settings.path);
+    if let Some(other) = earlier.iter().find(same) {
+        table.wrong("path", format!("output `{}` writes to this file already", other.id.as_str()));
+    }
+    Some(settings)
+}
