@@ -1,12 +1,12 @@
 //! `[[broker]]`: MQTT brokers to subscribe to.
 
-use std::time::Duration;
+use std::{num::NonZeroUsize, time::Duration};
 
 use http::Uri;
 
 use super::secret::secret;
 use super::table::Table;
-use crate::collect::broker::Settings;
+use crate::collect::broker::{Limits, Settings};
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -42,7 +42,12 @@ fn broker(table: &Table<'_>, several: bool) -> Settings {
         packet_bytes_max: 1024 * 1024,
         receive_max: 1024,
         session_expiry: Duration::from_hours(7 * 24),
+        ca_file: table.opt_path("ca_file"),
+        limits: limits(table.table("limits")),
     };
+    if !settings.tls && settings.ca_file.is_some() {
+        table.wrong("ca_file", "`ca_file` has no use without TLS; write mqtts:// in `url`");
+    }
     if settings.password.is_some() && settings.username.is_none() {
         table.wrong("password", "`password` without `username`");
     }
@@ -54,6 +59,18 @@ fn broker(table: &Table<'_>, several: bool) -> Settings {
     let ten_years = 3_650 * Duration::from_hours(24);
     table.duration("session_expiry", minute..=ten_years, &mut settings.session_expiry);
     settings
+}
+
+fn limits(table: Table<'_>) -> Limits {
+    let mut limits = Limits::default();
+    let bytes = table.opt_bytes("unkept_bytes_max", 64 * KIB..=1024 * MIB);
+    let bytes = bytes.and_then(|bytes| usize::try_from(bytes).ok()).and_then(NonZeroUsize::new);
+    limits.unkept_bytes_max = bytes.unwrap_or(limits.unkept_bytes_max);
+    let (moment, hour) = (Duration::from_millis(100), Duration::from_hours(1));
+    table.duration("full_wait", moment..=hour, &mut limits.full_wait);
+    table.duration("leave_max", moment..=hour, &mut limits.leave_max);
+    table.done();
+    limits
 }
 
 /// Names the source in the books and in metrics of its own: `broker:<id>`.

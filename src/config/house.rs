@@ -1,9 +1,13 @@
 //! The tables that concern the gateway as a whole: tags, limits, journal, dead letters, log,
 //! runtime, control.
 
-use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use journal::WhenFull;
+use journal::{Options, WhenFull};
 use tracing_subscriber::filter::Targets;
 
 use super::table::Table;
@@ -21,20 +25,22 @@ const JOURNAL_BYTES_DEFAULT: u64 = 4 * GIB;
 
 #[derive(Clone, Debug)]
 pub struct Journal {
-    pub dir: PathBuf,
-    /// `None`: the smaller of 4 GiB and a fifth of what is free; see `bytes_max`.
-    pub bytes_max_given: Option<u64>,
-    pub free_bytes_min: u64,
-    pub sync_wait: Duration,
-    pub queue_bytes_max: usize,
-    pub when_full: WhenFull,
+    /// `bytes_max` in it is a placeholder: `options` gives the journal what it opens with.
+    options: Options,
+    /// `None`: the smaller of 4 GiB and a fifth of what is free.
+    bytes_max: Option<u64>,
 }
 
 impl Journal {
+    pub fn dir(&self) -> &Path {
+        &self.options.dir
+    }
+
     /// `free`: bytes free on the journal's file system, what the journal itself holds included.
-    pub fn bytes_max(&self, free: u64) -> u64 {
+    pub fn options(&self, free: u64) -> Options {
         let default = JOURNAL_BYTES_DEFAULT.min(free / 5).max(JOURNAL_BYTES_MIN);
-        self.bytes_max_given.unwrap_or(default)
+        let bytes_max = self.bytes_max.unwrap_or(default);
+        Options { bytes_max, ..self.options.clone() }
     }
 }
 
@@ -103,23 +109,18 @@ pub(super) fn limits(table: Table<'_>) -> intake::Limits {
 }
 
 pub(super) fn journal(table: Table<'_>) -> Journal {
-    let mut journal = Journal {
-        dir: PathBuf::from("/var/lib/tidegate/journal"),
-        bytes_max_given: table.opt_bytes("bytes_max", JOURNAL_BYTES_MIN..=1024 * GIB),
-        free_bytes_min: 64 * MIB,
-        sync_wait: Duration::from_secs(1),
-        queue_bytes_max: 8 * 1024 * 1024,
-        when_full: WhenFull::Block,
-    };
-    table.path("dir", &mut journal.dir);
-    table.bytes("free_bytes_min", 0..=1024 * GIB, &mut journal.free_bytes_min);
-    table.duration("sync_wait", Duration::ZERO..=DAY, &mut journal.sync_wait);
-    table.bytes("queue_bytes_max", MIB..=GIB, &mut journal.queue_bytes_max);
+    let mut options = Options::new("/var/lib/tidegate/journal");
+    table.path("dir", &mut options.dir);
+    table.bytes("free_bytes_min", 0..=1024 * GIB, &mut options.free_bytes_min);
+    table.duration("sync_wait", Duration::ZERO..=DAY, &mut options.sync_wait);
+    table.bytes("queue_bytes_max", 2 * MIB..=GIB, &mut options.queue_bytes_max);
+    table.bytes("tail_bytes_max", 0..=GIB, &mut options.tail_bytes_max);
     if let Some(when_full) = table.choice("when_full", &[("block", WhenFull::Block)]) {
-        journal.when_full = when_full;
+        options.when_full = when_full;
     }
+    let bytes_max = table.opt_bytes("bytes_max", JOURNAL_BYTES_MIN..=1024 * GIB);
     table.done();
-    journal
+    Journal { options, bytes_max }
 }
 
 pub(super) fn dead_letters(table: Table<'_>) -> DeadLetters {

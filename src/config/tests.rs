@@ -51,7 +51,7 @@ fn a_short_file_has_every_stage_at_its_own_defaults() {
     let limits = &config.outputs[0].limits;
     assert_eq!(format!("{limits:?}"), format!("{:?}", crate::output::Limits::default()));
     assert_eq!(config.runtime.grace, Duration::from_secs(10));
-    assert_eq!(config.journal.dir, Path::new("/var/lib/tidegate/journal"));
+    assert_eq!(config.journal.dir(), Path::new("/var/lib/tidegate/journal"));
 }
 
 #[test]
@@ -69,8 +69,8 @@ fn values_are_what_was_typed() {
     assert_eq!(mqtt.limits.packet_bytes_max, 300 * 1024);
     assert_eq!(mqtt.limits.handshake_max, Duration::from_millis(1_500));
     assert_eq!(mqtt.limits.receive_max, 16);
-    assert_eq!(config.journal.dir, Path::new("/etc/tidegate/j"));
-    assert_eq!(config.journal.bytes_max(u64::MAX), 64 * 1024 * 1024);
+    assert_eq!(config.journal.dir(), Path::new("/etc/tidegate/j"));
+    assert_eq!(config.journal.options(u64::MAX).bytes_max, 64 * 1024 * 1024);
     assert_eq!(config.outputs[0].start, journal::Start::New);
     let intake::route::Route::Take(matched) = config.routes.find("a/d1") else { panic!() };
     assert_eq!(matched.tags, [("device", "d1"), ("k", "v")]);
@@ -80,9 +80,9 @@ fn values_are_what_was_typed() {
 fn the_journal_takes_a_fifth_of_what_is_free_at_most_4_gib() {
     let journal = good(&format!("[mqtt]\n{OUTPUT}")).journal;
     let gib = 1024 * 1024 * 1024;
-    assert_eq!(journal.bytes_max(100 * gib), 4 * gib);
-    assert_eq!(journal.bytes_max(10 * gib), 2 * gib);
-    assert_eq!(journal.bytes_max(0), 16 * 1024 * 1024);
+    assert_eq!(journal.options(100 * gib).bytes_max, 4 * gib);
+    assert_eq!(journal.options(10 * gib).bytes_max, 2 * gib);
+    assert_eq!(journal.options(0).bytes_max, 16 * 1024 * 1024);
 }
 
 #[test]

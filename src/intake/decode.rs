@@ -1,9 +1,8 @@
 //! Payload to readings, whatever its format.
 //!
-//! `auto` looks at the first bytes, in this order: 0xC1 is a frame, `{` or `[` is JSON, a whole
-//! valid line of line protocol is line protocol, and everything else is a plain value (a number, a
-//! boolean, a text). No number and no boolean is a valid line, so a plain value needs no test of
-//! its own.
+//! `auto` looks at the payload, in this order: a first byte 0xC1 is a frame, `{` or `[` is JSON, a
+//! number or a boolean is a plain value, a whole valid line is line protocol, and everything else
+//! is a text.
 //!
 //! A decoder that panics costs its payload, nothing else.
 
@@ -12,9 +11,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use proto::{Context, Kind, Readings, Reason, Rejects, frame, json, line, plain};
 
 use super::Format;
-
-/// No UTF-8 text and no MessagePack starts with this byte.
-const FRAME_MAGIC: u8 = 0xC1;
 
 /// Starts a payload in `out` and decodes it there. Never fails: what could not be taken is in
 /// `bad`, which must be empty before.
@@ -57,8 +53,9 @@ fn recognise(format: Format, payload: &[u8], context: &Context<'_>, out: &mut Re
         return format;
     }
     match payload.trim_ascii_start().first() {
-        _ if payload.first() == Some(&FRAME_MAGIC) => Format::Frame,
+        _ if payload.first() == Some(&frame::MAGIC) => Format::Frame,
         Some(b'{' | b'[') => Format::Json,
+        Some(_) if plain::is_scalar(payload) => Format::Plain,
         Some(_) if starts_with_a_line(payload, context, out) => Format::Line,
         _ => Format::Plain,
     }

@@ -97,8 +97,8 @@ impl Gather {
         let outcome = content.take(origin, topic, payload, |out, bad| {
             decode::decode(matched.format, payload, &context, out, bad);
         });
-        let nothing_came_of_it = outcome == Outcome::default() && content.rejects.is_empty();
-        if nothing_came_of_it { content.filter() } else { outcome }
+        // `[]`, or a comment: not even a reading without a value.
+        if outcome == Outcome::default() { content.filter() } else { outcome }
     }
 
     /// Decodes a body (or a part of one) whose format the endpoint knows.
@@ -217,14 +217,15 @@ impl Content {
             self.parts.add(scratch.bytes(), scratch.count());
             scratch.count()
         });
-        let refused = self.rejects.readings();
-        self.received += u64::from(readings) + refused;
+        let (refused, nothings) = (self.rejects.readings(), self.rejects.nothings());
+        self.received += u64::from(readings) + refused + nothings;
+        self.filtered += nothings;
         if !self.rejects.is_empty() {
             let bytes_max = intake.limits().rejected_bytes_max;
             self.refusals.add(Payload { topic, bytes: payload, bytes_max }, &self.rejects);
             intake.stats().source(SourceKind::of(source)).add_refused(&self.rejects);
         }
-        Outcome { readings, refused, filtered: false }
+        Outcome { readings, refused, filtered: readings == 0 && refused == 0 && nothings > 0 }
     }
 
     fn filter(&mut self) -> Outcome {

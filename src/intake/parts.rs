@@ -1,9 +1,7 @@
 //! Readings in frame form, in parts that the journal takes: cut between readings, never inside one.
 
+use journal::SUBMISSION_BYTES_MAX;
 use proto::frame;
-
-/// What the journal takes in one submission.
-const PART_BYTES_MAX: usize = 1024 * 1024;
 
 /// Readings in frame form, and how many.
 pub(super) type Part = (Vec<u8>, u32);
@@ -28,7 +26,7 @@ impl Parts {
 
     /// Adds one payload's readings.
     pub(super) fn add(&mut self, bytes: &[u8], readings: u32) {
-        if self.open.len() + bytes.len() <= PART_BYTES_MAX {
+        if self.open.len() + bytes.len() <= SUBMISSION_BYTES_MAX {
             self.append(bytes, readings);
             return;
         }
@@ -37,7 +35,7 @@ impl Parts {
         while let Some(Ok(_)) = cursor.next() {
             let end = cursor.position();
             let reading = bytes.get(start..end).unwrap_or_default();
-            if self.open.len() + reading.len() > PART_BYTES_MAX {
+            if self.open.len() + reading.len() > SUBMISSION_BYTES_MAX {
                 self.close();
             }
             self.append(reading, 1);

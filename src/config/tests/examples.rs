@@ -109,6 +109,7 @@ fn every_limit_of_a_stage_has_a_key() {
         ("[http.limits]", [http, ports].concat()),
         ("[output.limits]", fields(&crate::output::Limits::default())),
         ("[limits]", fields(&intake::Limits::default())),
+        ("[broker.limits]", fields(&broker_stage::Limits::default())),
     ] {
         assert!(!limits.is_empty());
         for limit in limits {
