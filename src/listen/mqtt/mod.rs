@@ -1,6 +1,7 @@
 //! The MQTT listener: 3.1, 3.1.1 and 5 on one port.
 
 pub mod packet;
+pub mod session;
 
 use std::{sync::Arc, time::Duration};
 

@@ -136,6 +136,11 @@ impl<'a> Frame<'a> {
         }
     }
 
+    /// The first byte: type and flags.
+    pub fn first(self) -> u8 {
+        self.first
+    }
+
     fn packet_type(self) -> u8 {
         self.first >> 4
     }

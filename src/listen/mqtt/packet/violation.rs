@@ -5,46 +5,27 @@ use super::Reason;
 /// A breach of the protocol, after which a connection cannot go on: the `kind` label of the
 /// metrics, so a closed set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[error("{}", self.text())]
 pub enum Violation {
-    #[error("a packet type that no client sends")]
     PacketType,
-    #[error("reserved flags are not as the packet type wants them")]
     Flags,
-    #[error("a length that is not a variable byte integer")]
     Length,
-    #[error("a packet larger than the maximum")]
     TooLarge,
-    #[error("a field that runs past the end of its packet")]
     CutShort,
-    #[error("bytes after the last field of a packet")]
     Trailing,
-    #[error("a string that is not UTF-8 or holds U+0000")]
     Utf8,
-    #[error("a topic name with a wildcard or U+0000, or none")]
     Topic,
-    #[error("QoS 3")]
     Qos,
-    #[error("packet identifier 0")]
     PacketId,
-    #[error("a property that is unknown, out of place, repeated or out of range")]
     Property,
-    #[error("a subscription without a topic filter or with impossible options")]
     Subscription,
-    #[error("a protocol name that is not MQTT")]
     ProtocolName,
-    #[error("a protocol version other than 3.1, 3.1.1 and 5")]
     ProtocolVersion,
-    #[error("an unusable client identifier")]
-    ClientId,
-    #[error("something else before CONNECT")]
     NotConnected,
-    #[error("a second CONNECT")]
     SecondConnect,
-    #[error("a topic alias of 0 or above the maximum, or one that was never given")]
     TopicAlias,
-    #[error("more unacknowledged messages than the receive maximum by far")]
+    AliasMemory,
     ReceiveMaximum,
-    #[error("an authentication exchange that nobody began")]
     Auth,
 }
 
@@ -64,10 +45,10 @@ impl Violation {
         Self::Subscription,
         Self::ProtocolName,
         Self::ProtocolVersion,
-        Self::ClientId,
         Self::NotConnected,
         Self::SecondConnect,
         Self::TopicAlias,
+        Self::AliasMemory,
         Self::ReceiveMaximum,
         Self::Auth,
     ];
@@ -88,12 +69,42 @@ impl Violation {
             Self::Subscription => "subscription",
             Self::ProtocolName => "protocol_name",
             Self::ProtocolVersion => "protocol_version",
-            Self::ClientId => "client_id",
             Self::NotConnected => "not_connected",
             Self::SecondConnect => "second_connect",
             Self::TopicAlias => "topic_alias",
+            Self::AliasMemory => "alias_memory",
             Self::ReceiveMaximum => "receive_maximum",
             Self::Auth => "auth",
+        }
+    }
+
+    /// For a person: what was wrong.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::PacketType => "a packet type that no client sends",
+            Self::Flags => "reserved flags are not as the packet type wants them",
+            Self::Length => "a length that is not a variable byte integer",
+            Self::TooLarge => "a packet larger than the maximum",
+            Self::CutShort => "a field that runs past the end of its packet",
+            Self::Trailing => "bytes after the last field of a packet",
+            Self::Utf8 => "a string that is not UTF-8 or holds U+0000",
+            Self::Topic => "a topic name with a wildcard or U+0000, or none",
+            Self::Qos => "QoS 3",
+            Self::PacketId => "packet identifier 0",
+            Self::Property => "a property that is unknown, out of place, repeated or out of range",
+            Self::Subscription => {
+                "a subscription without a topic filter or with impossible options"
+            }
+            Self::ProtocolName => "a protocol name that is not MQTT",
+            Self::ProtocolVersion => "a protocol version other than 3.1, 3.1.1 and 5",
+            Self::NotConnected => "something else before CONNECT",
+            Self::SecondConnect => "a second CONNECT",
+            Self::TopicAlias => {
+                "a topic alias of 0 or above the maximum, or one that was never given"
+            }
+            Self::AliasMemory => "topic aliases for longer topics than one connection may have",
+            Self::ReceiveMaximum => "more unacknowledged messages than the receive maximum by far",
+            Self::Auth => "an authentication exchange that nobody began",
         }
     }
 
@@ -116,8 +127,8 @@ impl Violation {
             Self::TooLarge => Reason::PacketTooLarge,
             Self::Topic => Reason::TopicNameInvalid,
             Self::ProtocolName | Self::ProtocolVersion => Reason::UnsupportedProtocolVersion,
-            Self::ClientId => Reason::ClientIdentifierNotValid,
             Self::TopicAlias => Reason::TopicAliasInvalid,
+            Self::AliasMemory => Reason::QuotaExceeded,
             Self::ReceiveMaximum => Reason::ReceiveMaximumExceeded,
         }
     }
