@@ -1,14 +1,30 @@
 //! The MQTT listener: 3.1, 3.1.1 and 5 on one port.
 
+mod clients;
+mod connection;
+mod gate;
+mod held;
 pub mod packet;
 pub mod session;
+mod stats;
 
-use std::{sync::Arc, time::Duration};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
+use tracing::debug;
 
-use crate::{intake::Intake, listen::accept, stats::Counter};
+use connection::{Connection, Shared};
+use gate::Gate;
+use held::Pool;
+use session::Refusal;
+
+use crate::intake::Intake;
+use crate::listen::accept;
+
+pub use stats::Stats;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -28,6 +44,9 @@ pub struct Limits {
     pub topic_alias_max: u16,
     /// Keep alive granted at most, and used where a client asks for none.
     pub keep_alive_max: Duration,
+    /// What all connections together hold outside intake's budget: parts of packets, and readings
+    /// that wait for room in it. Some KiB of each connection are not counted.
+    pub held_bytes_max: usize,
 }
 
 impl Default for Limits {
@@ -43,14 +62,9 @@ impl Default for Limits {
             full_wait: Duration::from_secs(5),
             topic_alias_max: 64,
             keep_alive_max: Duration::from_hours(1),
+            held_bytes_max: 32 * 1024 * 1024,
         }
     }
-}
-
-/// Counted by this listener; `app` registers them.
-#[derive(Clone, Debug, Default)]
-pub struct Stats {
-    pub publishes: Counter,
 }
 
 /// Serves devices until `shutdown`, then stops reading, waits until what was read is durable and
@@ -63,5 +77,39 @@ pub async fn serve(
     stats: Arc<Stats>,
     shutdown: CancellationToken,
 ) {
-    unimplemented!("{listener:?} {intake:?} {ports:?} {limits:?} {stats:?} {shutdown:?}")
+    let shared = Arc::new(Shared {
+        source: journal::Source::from("mqtt"),
+        limits: limits.within(intake.share_bytes()),
+        stats: Arc::clone(&stats),
+        clients: Arc::default(),
+        gate: Gate::default(),
+        pool: Arc::new(Pool::new(limits.held_bytes_max)),
+        shutdown: shutdown.clone(),
+        intake,
+    });
+    let handle = |stream, peer| {
+        let connection = Connection::new(stream, Arc::clone(&shared));
+        run(connection, peer, Arc::clone(&stats))
+    };
+    let refuse = |stream, peer| {
+        let connection = Connection::refusing(stream, Arc::clone(&shared), Refusal::TooMany);
+        run(connection, peer, Arc::clone(&stats))
+    };
+    tokio::select! {
+        () = accept::serve(listener, ports, &stats.ports, &shutdown, handle, refuse) => {}
+        () = shared.gate.follow(shared.intake.watch_room(), limits.full_wait) => {}
+    }
+}
+
+async fn run(connection: Connection<TcpStream>, peer: SocketAddr, stats: Arc<Stats>) {
+    let ending = connection.run().await;
+    stats.ended(ending);
+    debug!(%peer, ?ending, "connection ended");
+}
+
+impl Limits {
+    /// One connection leaves most of intake's budget to the others.
+    fn within(self, share_bytes: usize) -> Self {
+        Self { unacked_bytes_max: self.unacked_bytes_max.min(share_bytes), ..self }
+    }
 }

@@ -128,6 +128,11 @@ impl Session {
         Self { refusal: Some(refusal), ..Self::new(limits, now) }
     }
 
+    /// A CONNECT was accepted.
+    pub fn is_connected(&self) -> bool {
+        self.phase == Phase::Connected
+    }
+
     /// When `expired` has something to say, if no packet comes before.
     pub fn deadline(&self) -> Instant {
         self.heard + self.silence_max
@@ -381,7 +386,7 @@ impl Session {
 
     /// One more message that wants an answer.
     fn check_window(&self, moment: &Moment) -> Result<(), Ending> {
-        if moment.is_stuck && self.is_at_limit() {
+        if moment.is_stuck {
             return Err(Ending::Busy);
         }
         let unanswered = self.pending.len() - self.pending.pubrecs() + self.unreleased.len();
