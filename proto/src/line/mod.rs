@@ -13,5 +13,5 @@ mod number;
 pub mod read;
 pub mod write;
 
-pub use read::{decode, looks_like};
+pub use read::{decode, looks_like, whole};
 pub use write::{Dialect, write, write_as};

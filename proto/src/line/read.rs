@@ -41,6 +41,29 @@ pub fn looks_like(payload: &[u8]) -> bool {
     line.begin().is_some() && line.parse().is_ok()
 }
 
+/// How many bytes from the start are whole lines, whatever may come after `payload`: where a body
+/// that is still coming in can be cut without any line being taken for another.
+pub fn whole(payload: &[u8]) -> usize {
+    let mut line = Line::new(payload, None, Limits::default());
+    let mut until = payload.len(); // Behind the last line there are only blank ones and comments.
+    while let Some(Place { span, .. }) = line.begin() {
+        let is_open = match line.parse() {
+            Ok(_) => false,
+            Err(broken) => {
+                line.skip_broken(span.start, broken.resume);
+                broken.is_open
+            }
+        };
+        let is_ended = line.at.checked_sub(1).and_then(|at| payload.get(at)) == Some(&b'\n');
+        if is_open || !is_ended {
+            until = span.start;
+            break;
+        }
+    }
+    let certain = payload.get(..until).unwrap_or_default();
+    certain.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1)
+}
+
 /// Offers a line that was taken apart.
 fn offer(line: &Line<'_>, place: Place, lists: &mut Lists, offers: &mut Offers<'_>) {
     let arena = line.arena.as_str();
@@ -98,7 +121,15 @@ enum Value<'p> {
 struct Broken {
     at: usize,
     resume: usize,
+    /// The payload ends inside a quoted text: more of it might close the text.
+    is_open: bool,
     reason: Reason,
+}
+
+impl Broken {
+    fn new(at: usize, resume: usize, reason: Reason) -> Self {
+        Self { at, resume, is_open: false, reason }
+    }
 }
 
 impl<'p> Line<'p> {
@@ -217,14 +248,14 @@ impl<'p> Line<'p> {
 
     fn quoted(&mut self) -> Result<Piece<'p>, Broken> {
         let open = self.at;
-        let unclosed = |at, what| {
-            Err(Broken { at, resume: open, reason: Reason::new(Kind::Undecodable, what) })
-        };
+        let unclosed = |at, what| Broken::new(at, open, Reason::new(Kind::Undecodable, what));
         let start = open + 1;
         let (mut end, mut escaped, mut feeds) = (start, false, 0);
         loop {
             match self.bytes.get(end) {
-                None => return unclosed(open, "unbalanced quotes"),
+                None => {
+                    return Err(Broken { is_open: true, ..unclosed(open, "unbalanced quotes") });
+                }
                 Some(b'"') => break,
                 Some(b'\\') => {
                     escaped = true;
@@ -237,7 +268,7 @@ impl<'p> Line<'p> {
         }
         self.at = end + 1;
         if !(self.at_end() || matches!(self.peek(), Some(b',' | b' '))) {
-            return unclosed(self.at, "something follows the closing quote");
+            return Err(unclosed(self.at, "something follows the closing quote"));
         }
         self.feeds = self.feeds.saturating_add(feeds);
         self.piece(start, end, escaped, |byte| matches!(byte, b'"' | b'\\'))
@@ -290,7 +321,7 @@ impl<'p> Line<'p> {
             }
             None => Reason::new(Kind::Timestamp, "bad timestamp"),
         };
-        Err(Broken { at: start, resume: self.at, reason })
+        Err(Broken::new(start, self.at, reason))
     }
 
     fn check_counts(&self) -> Result<(), Broken> {
@@ -299,7 +330,7 @@ impl<'p> Line<'p> {
             return Ok(());
         }
         let reason = Reason::new(Kind::Limit, format!("more than {allowed} fields"));
-        Err(Broken { at: self.at, resume: self.at, reason })
+        Err(Broken::new(self.at, self.at, reason))
     }
 
     fn piece(
@@ -313,7 +344,7 @@ impl<'p> Line<'p> {
         let found = known.or_else(|| std::str::from_utf8(self.bytes.get(start..end)?).ok());
         let Some(text) = found else {
             let reason = Reason::new(Kind::Undecodable, "a text that is not UTF-8");
-            return Err(Broken { at: start, resume: end, reason });
+            return Err(Broken::new(start, end, reason));
         };
         if !escaped {
             return Ok(Piece::Plain(text));
@@ -384,7 +415,7 @@ impl<'p> Line<'p> {
 
     fn broken<T>(&self, what: &'static str) -> Result<T, Broken> {
         let reason = Reason::new(Kind::Undecodable, what);
-        Err(Broken { at: self.at, resume: self.at, reason })
+        Err(Broken::new(self.at, self.at, reason))
     }
 }
 

@@ -352,3 +352,71 @@ proptest! {
         }
     }
 }
+
+/// Bytes of lines, whole and broken, in any order.
+fn soup() -> impl Strategy<Value = Vec<u8>> {
+    let scraps = [
+        "m f=1 7",
+        "m,t=a f=1",
+        "\n",
+        "\n",
+        "\n",
+        "\r\n",
+        "\r",
+        " ",
+        ",",
+        "=",
+        "\"",
+        "\"",
+        "\\",
+        "f=\"",
+        "\"a\"",
+        "#",
+        "# \"x\"",
+        "1x",
+        "x=1i",
+        "\u{e4}",
+        "m t=\"a\nb\",u=1",
+        "m f=2 8\n",
+    ];
+    prop::collection::vec(prop::sample::select(scraps.to_vec()), 0..30)
+        .prop_map(|scraps| scraps.concat().into_bytes())
+}
+
+proptest! {
+    /// Wherever a body happens to be interrupted, its whole lines and the rest make the same
+    /// readings and the same refusals as the body in one piece.
+    #[test]
+    fn a_body_can_be_cut_behind_its_whole_lines(body in soup(), at: prop::sample::Index) {
+        let at = at.index(body.len() + 1);
+        let whole = whole(&body[..at]);
+        prop_assert!(whole <= at);
+        let (head, rest) = body.split_at(whole);
+        let ((all, bad), (first, bad_first), (then, bad_then)) =
+            (decode_all(&body), decode_all(head), decode_all(rest));
+        prop_assert_eq!([first, then].concat(), all);
+        let lines = head.iter().filter(|byte| **byte == b'\n').count() as u32;
+        let listed = |bad: &Rejects, lines| -> Vec<(u32, Reason)> {
+            bad.listed().iter().map(|one| (one.index + lines, one.reason.clone())).collect()
+        };
+        prop_assert_eq!([listed(&bad_first, 0), listed(&bad_then, lines)].concat(), listed(&bad, 0));
+    }
+}
+
+#[test]
+fn only_what_nothing_after_it_can_change_is_whole() {
+    for (body, expected) in [
+        ("", 0),
+        ("m f=1", 0),
+        ("m f=1\n", 6),
+        ("m f=1\nm f=2", 6),
+        ("m f=1\n# half a com", 6),
+        ("m f=1\r", 0),
+        ("m f=1\r\n", 7),
+        ("m f=\"a\nb\nm f=1\n", 0),
+        ("m f=\"a\nb\"\nm f=1", 10),
+        ("broken\nm f=1\n", 13),
+    ] {
+        assert_eq!(whole(body.as_bytes()), expected, "{body:?}");
+    }
+}
