@@ -16,7 +16,7 @@ mod tests;
 use std::{cell::Cell, mem};
 
 use journal::{Counts, Source, Submission, Ticket};
-use proto::{Context, Readings, Rejects, Timestamp};
+use proto::{Context, Readings, Reason, Rejects, Timestamp};
 
 use super::parts::Parts;
 use super::refusals::{Payload, Refusals};
@@ -115,6 +115,13 @@ impl Gather {
         content.take(origin, body.path, body.bytes, |out, bad| {
             decode::decode(body.format, body.bytes, &context, out, bad);
         })
+    }
+
+    /// Puts into the books what an endpoint refuses by itself, say a line longer than it can hold.
+    /// `bytes`: what a dead letter should quote of it.
+    pub fn refuse(&mut self, path: &str, bytes: &[u8], reason: Reason) -> Outcome {
+        let Self { origin, content } = self;
+        content.take(origin, path, bytes, |_, bad| bad.reading(0, 0..0, reason))
     }
 
     /// What was refused of the last payload.

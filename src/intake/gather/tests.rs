@@ -267,6 +267,19 @@ fn fields_and_unlisted_readings_are_counted_once() {
 }
 
 #[test]
+fn what_an_endpoint_refuses_by_itself_is_in_the_books_too() {
+    let door = open_door();
+    let mut gather = door.intake.gather(&Source::from("http"));
+    let outcome = gather.refuse("/write", b"x=1,x=1", Reason::new(Kind::Limit, "line too long"));
+    assert_eq!((outcome.readings, outcome.refused), (0, 1));
+    let last = gather.seal(Ticket::nobody()).last;
+    assert_eq!(last.counts.refused, 1);
+    let [entry] = &last.rejected[..] else { panic!("{:?}", last.rejected) };
+    assert_eq!((entry.topic.as_str(), entry.reason.as_str()), ("/write", "line too long"));
+    assert_eq!(entry.bytes, b"x=1,x=1");
+}
+
+#[test]
 fn a_payload_larger_than_a_submission_is_cut_between_readings() {
     let door = open_door();
     let long = "x".repeat(30_000);
