@@ -2,5 +2,8 @@
 
 pub mod accept;
 pub mod http;
+mod memory;
 pub mod mqtt;
+mod room;
+mod wire;
 pub mod ws;

@@ -1,0 +1,129 @@
+//! Cuts a body that comes in any chunks into pieces that end where a line ends. Sans-io.
+//!
+//! A newline ends a line of NDJSON wherever it stands. In line protocol it does not inside a quoted
+//! text, so without any quote every newline is good for a cut, and with one the decoder itself says
+//! how far lines are whole (`line::whole`).
+//!
+//! A text that is never closed would make one line of everything after it: once such a line fills a
+//! piece, it ends at its first newline after all, so that it costs itself only. A line without any
+//! newline that fills a piece is given up: it is announced once, and the rest of it is thrown away
+//! as it comes in.
+
+use proto::line;
+
+use super::body::STEP_BYTES;
+
+/// Bytes of a piece at most, and of a line therefore.
+pub(super) const PIECE_BYTES_MAX: usize = 256 * 1024;
+
+#[derive(Debug)]
+pub(super) struct Pieces {
+    lines: Lines,
+    bytes: Vec<u8>,
+    /// What was cut last: so many bytes from the start.
+    cut: usize,
+    /// Newlines before `bytes`.
+    lines_before: u64,
+    /// Inside a line that was given up.
+    skipping: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Lines {
+    Json,
+    Protocol,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Piece<'b> {
+    pub(super) bytes: &'b [u8],
+    /// The number of its first line, from 0.
+    pub(super) line: u64,
+    /// It is the beginning of a line that is too long, nothing else.
+    pub(super) is_too_long: bool,
+}
+
+impl Pieces {
+    pub(super) fn of_ndjson() -> Self {
+        Self::new(Lines::Json)
+    }
+
+    pub(super) fn of_line_protocol() -> Self {
+        Self::new(Lines::Protocol)
+    }
+
+    fn new(lines: Lines) -> Self {
+        Self { lines, bytes: Vec::new(), cut: 0, lines_before: 0, skipping: false }
+    }
+
+    /// Where to append what comes in, at most `STEP_BYTES` at a time.
+    pub(super) fn bytes(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    /// No room for another step.
+    pub(super) fn is_full(&self) -> bool {
+        self.bytes.len() + STEP_BYTES > PIECE_BYTES_MAX
+    }
+
+    /// The whole lines there are; at the end of the body, whatever there is. `forget` it before the
+    /// next one. None: no line is whole yet.
+    pub(super) fn cut(&mut self, is_end: bool) -> Option<Piece<'_>> {
+        self.skip();
+        self.cut = if is_end { self.bytes.len() } else { self.lines.whole(&self.bytes) };
+        let mut is_too_long = false;
+        if self.cut == 0 && self.is_full() {
+            let first_newline = self.bytes.iter().position(|byte| *byte == b'\n');
+            is_too_long = first_newline.is_none();
+            self.cut = first_newline.map_or(self.bytes.len(), |at| at + 1);
+        }
+        self.skipping |= is_too_long;
+        let bytes = self.bytes.get(..self.cut).filter(|bytes| !bytes.is_empty())?;
+        Some(Piece { bytes, line: self.lines_before, is_too_long })
+    }
+
+    /// Makes room: what `cut` returned is done with.
+    pub(super) fn forget(&mut self) {
+        self.lines_before += newlines(self.bytes.get(..self.cut).unwrap_or_default());
+        self.bytes.drain(..self.cut);
+        self.cut = 0;
+    }
+
+    /// Gives back what the buffer does not need.
+    pub(super) fn shrink(&mut self) {
+        self.bytes.shrink_to_fit();
+    }
+
+    /// Throws away what belongs to a line that was given up.
+    fn skip(&mut self) {
+        if self.skipping {
+            let newline = self.bytes.iter().position(|byte| *byte == b'\n');
+            self.cut = newline.map_or(self.bytes.len(), |at| at + 1);
+            self.skipping = newline.is_none();
+            self.forget();
+        }
+    }
+}
+
+impl Lines {
+    /// How many bytes from the start are whole lines.
+    fn whole(self, bytes: &[u8]) -> usize {
+        match self {
+            Self::Protocol if bytes.contains(&b'"') => line::whole(bytes),
+            Self::Protocol | Self::Json => {
+                bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1)
+            }
+        }
+    }
+}
+
+fn newlines(bytes: &[u8]) -> u64 {
+    bytes.split(|byte| *byte == b'\n').count().saturating_sub(1) as u64
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,166 @@
+//! `POST /v1/readings`: JSON, NDJSON and frames.
+//!
+//! | what came | answer |
+//! |---|---|
+//! | good readings only | 204 |
+//! | good and bad ones | 207 `[{"index":3,"reason":"..."}]`, durable |
+//! | bad ones only, or nothing | 400 `{"error":"...","refused":[...]}` |
+//!
+//! A JSON document and a frame have to be held whole (`document_bytes_max`); NDJSON is cut into
+//! pieces as line protocol is. Readings are numbered from 0 over the whole body; where only a field
+//! was left out, the entry has a `field` and the reading was taken.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Query, Request, State},
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, StatusCode, header};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
+
+use super::{
+    Port,
+    body::Reading,
+    delivery::{Delivery, Refused, Report, busy},
+    pieces::Pieces,
+    refusal::{Dialect, Refusal, Why, json_body},
+};
+use crate::intake::Body;
+use crate::intake::Format;
+use crate::listen::memory::Held;
+
+const PATH: &str = "/v1/readings";
+
+pub(super) async fn post(State(port): State<Arc<Port>>, request: Request) -> Response {
+    match take(&port, request).await {
+        Ok(report) => answer(&report),
+        Err(refusal) => refusal.answer(Dialect::Own),
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Parameters {
+    pub(super) device: Option<String>,
+}
+
+/// How a body is taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Content {
+    Document(Format),
+    Ndjson,
+}
+
+async fn take(port: &Port, request: Request) -> Result<Report, Refusal> {
+    let content = content(request.headers())?;
+    let parameters = parameters(&request)?;
+    let body = Body {
+        bytes: &[],
+        format: Format::Json,
+        precision: None,
+        device: parameters.device.as_deref(),
+        device_required: true,
+        path: PATH,
+    };
+    let mut delivery = Delivery::begin(port)?;
+    let mut reading = Reading::open(port, request)?;
+    match content {
+        Content::Ndjson => delivery.take_lines(&mut reading, Pieces::of_ndjson(), &body).await?,
+        Content::Document(format) => {
+            let mut held = port.memory.hold_nothing();
+            let bytes = whole(&mut reading, &mut held, port.limits.document_bytes_max).await?;
+            delivery.take(&Body { bytes: &bytes, format, ..body }, 0).await?;
+        }
+    }
+    if reading.is_empty() {
+        return Err(Refusal::new(Why::Body, "the body is empty"));
+    }
+    delivery.durable(Instant::now()).await
+}
+
+pub(super) fn parameters(request: &Request) -> Result<Parameters, Refusal> {
+    let parameters = Query::<Parameters>::try_from_uri(request.uri())
+        .map_err(|error| Refusal::new(Why::Query, format!("the query: {}", error.body_text())))?;
+    Ok(parameters.0)
+}
+
+/// A body without a `Content-Type` is recognised by its first bytes.
+fn content(headers: &HeaderMap) -> Result<Content, Refusal> {
+    let Some(given) = headers.get(header::CONTENT_TYPE) else {
+        return Ok(Content::Document(Format::Auto));
+    };
+    let given = String::from_utf8_lossy(given.as_bytes());
+    let media_type = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match media_type.as_str() {
+        "" => Ok(Content::Document(Format::Auto)),
+        "application/json" => Ok(Content::Document(Format::Json)),
+        "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Ok(Content::Ndjson),
+        "application/vnd.tidegate.frame" | "application/octet-stream" => {
+            Ok(Content::Document(Format::Frame))
+        }
+        _ => {
+            let media_type: String = media_type.chars().take(64).collect();
+            let text = format!(
+                "content type `{media_type}` is not taken: send application/json, \
+                 application/x-ndjson, or application/vnd.tidegate.frame"
+            );
+            Err(Refusal::new(Why::ContentType, text))
+        }
+    }
+}
+
+async fn whole(
+    reading: &mut Reading<'_>,
+    held: &mut Held,
+    bytes_max: usize,
+) -> Result<Vec<u8>, Refusal> {
+    let mut bytes = Vec::new();
+    while reading.next(&mut bytes).await? {
+        if bytes.len() > bytes_max {
+            let text = format!(
+                "a JSON document or frame may have {bytes_max} bytes: \
+                 send several, or NDJSON, which has no such limit"
+            );
+            return Err(Refusal::new(Why::TooLarge, text));
+        }
+        if !held.grow_to(bytes.capacity() + reading.memory()) {
+            return Err(busy());
+        }
+    }
+    Ok(bytes)
+}
+
+fn answer(report: &Report) -> Response {
+    if report.is_clean() {
+        return StatusCode::NO_CONTENT.into_response();
+    }
+    let listed = listed(report);
+    if report.taken > 0 {
+        return (StatusCode::MULTI_STATUS, json_body(&Value::Array(listed))).into_response();
+    }
+    let why = report.listed.first().map(|first| first.reason.to_string()).unwrap_or_default();
+    let text = format!("no reading was taken: {why}");
+    let more = Map::from_iter([("refused".to_owned(), Value::Array(listed))]);
+    let mut answer = Dialect::Own.error(StatusCode::BAD_REQUEST, "invalid", &text, more);
+    answer.extensions_mut().insert(Why::NothingTaken);
+    answer
+}
+
+/// One object each, and a last one that counts what is not listed.
+fn listed(report: &Report) -> Vec<Value> {
+    let one = |refused: &Refused| {
+        let Refused { index, field, reason } = refused;
+        let reason = reason.to_string();
+        match field {
+            Some(field) => json!({"index": index, "field": field, "reason": reason}),
+            None => json!({"index": index, "reason": reason}),
+        }
+    };
+    let mut listed: Vec<Value> = report.listed.iter().map(one).collect();
+    if report.unlisted() > 0 {
+        listed.push(json!({"unlisted": report.unlisted()}));
+    }
+    listed
+}

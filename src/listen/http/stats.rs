@@ -1,0 +1,170 @@
+//! What the port counts: by endpoint, class of answer and reason, closed sets all three.
+
+use http::StatusCode;
+use prometheus_client::{encoding::EncodeLabelSet, registry::Registry};
+
+use super::refusal::Why;
+use crate::listen::accept;
+use crate::listen::ws;
+use crate::stats::Counter;
+use crate::stats::Family;
+use crate::stats::Histogram;
+
+/// Seconds, from a page cache that answers at once to an SD card that stalls.
+const LATENCY_BUCKETS: [f64; 14] =
+    [0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 30.0];
+
+/// Counted by this listener; `app` registers them.
+#[derive(Clone, Debug)]
+pub struct Stats {
+    pub ports: accept::Stats,
+    pub websocket: ws::Stats,
+    /// Seconds from the last byte of a request to its durability.
+    pub ack_latency: Histogram,
+    answers: Family<AnswerLabels, Counter>,
+    refused: Family<RefusedLabels, Counter>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Endpoint {
+    Write,
+    V2Write,
+    Readings,
+    Stream,
+    Ping,
+    Metrics,
+    Health,
+    Other,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AnswerLabels {
+    endpoint: &'static str,
+    status: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusedLabels {
+    reason: &'static str,
+}
+
+impl Default for Stats {
+    fn default() -> Self {
+        Self {
+            ports: accept::Stats::default(),
+            websocket: ws::Stats::default(),
+            ack_latency: Histogram::new(LATENCY_BUCKETS),
+            answers: Family::default(),
+            refused: Family::default(),
+        }
+    }
+}
+
+impl Stats {
+    /// Registers everything but `ports`, which all listeners have alike; `registry` has the prefix
+    /// `tidegate`.
+    pub fn register(&self, registry: &mut Registry) {
+        let help = "Requests answered, by endpoint and class of status";
+        registry.register("http_requests", help, self.answers.clone());
+        let help = "Requests refused as a whole, by reason";
+        registry.register("http_refused", help, self.refused.clone());
+        let help = "Seconds from the last byte of a request to its durability";
+        registry.register("http_ack_latency_seconds", help, self.ack_latency.clone());
+        self.websocket.register(registry);
+    }
+
+    /// Requests answered so far at all endpoints with statuses of this class (`2` for 2xx).
+    pub fn answered(&self, class: u16) -> u64 {
+        let status = class_label(class);
+        let count = |endpoint: Endpoint| {
+            let labels = AnswerLabels { endpoint: endpoint.label(), status };
+            self.answers.get(&labels).map_or(0, |counter| counter.get())
+        };
+        Endpoint::ALL.into_iter().map(count).sum()
+    }
+
+    pub(super) fn answered_one(&self, endpoint: Endpoint, status: StatusCode) {
+        let status = class_label(status.as_u16() / 100);
+        self.answers.get_or_create(&AnswerLabels { endpoint: endpoint.label(), status }).inc();
+    }
+
+    pub(super) fn refused_one(&self, why: Why) {
+        self.refused.get_or_create(&RefusedLabels { reason: why.label() }).inc();
+    }
+}
+
+fn class_label(class: u16) -> &'static str {
+    match class {
+        1 => "1xx",
+        2 => "2xx",
+        3 => "3xx",
+        4 => "4xx",
+        _ => "5xx",
+    }
+}
+
+impl Endpoint {
+    const ALL: [Self; 8] = [
+        Self::Write,
+        Self::V2Write,
+        Self::Readings,
+        Self::Stream,
+        Self::Ping,
+        Self::Metrics,
+        Self::Health,
+        Self::Other,
+    ];
+
+    pub(super) fn of(path: &str) -> Self {
+        match path {
+            "/write" => Self::Write,
+            "/api/v2/write" => Self::V2Write,
+            "/v1/readings" => Self::Readings,
+            "/v1/stream" => Self::Stream,
+            "/ping" => Self::Ping,
+            "/metrics" => Self::Metrics,
+            "/health" | "/healthz" | "/readyz" => Self::Health,
+            _ => Self::Other,
+        }
+    }
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Write => "write",
+            Self::V2Write => "v2_write",
+            Self::Readings => "readings",
+            Self::Stream => "stream",
+            Self::Ping => "ping",
+            Self::Metrics => "metrics",
+            Self::Health => "health",
+            Self::Other => "other",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_client_chooses_a_label() {
+        let stats = Stats::default();
+        for path in ["/write", "/%00", "/write/../x", "/api/v2/buckets", "/nö"] {
+            stats.answered_one(Endpoint::of(path), StatusCode::OK);
+        }
+        stats.refused_one(Why::Full);
+        let mut registry = Registry::with_prefix("tidegate");
+        stats.register(&mut registry);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        for line in [
+            "tidegate_http_requests_total{endpoint=\"write\",status=\"2xx\"} 1",
+            "tidegate_http_requests_total{endpoint=\"other\",status=\"2xx\"} 4",
+            "tidegate_http_refused_total{reason=\"full\"} 1",
+            "tidegate_http_ack_latency_seconds_count 0",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+        assert_eq!(stats.answered(2), 5);
+    }
+}
