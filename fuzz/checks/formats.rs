@@ -1,0 +1,116 @@
+//! What must hold of every decoder on every payload:
+//!
+//! - it returns, and what it refused lies in the payload;
+//! - what it took can be walked, is finite, sorted and unique, and can be stored;
+//! - as line protocol it is read back the same, and as a device's frame too.
+
+use proto::{
+    Context, Limits, Reading, ReadingRef, Readings, Rejects, Time, Timestamp, ValueRef, frame,
+    json, line, plain,
+};
+
+const ARRIVAL: Timestamp = Timestamp::from_nanos(1_700_000_000_000_000_000);
+
+pub(crate) fn json(payload: &[u8]) {
+    check(payload, json::decode);
+}
+
+pub(crate) fn line(payload: &[u8]) {
+    check(payload, line::decode);
+    line::looks_like(payload);
+}
+
+pub(crate) fn frame(payload: &[u8]) {
+    check(payload, frame::decode);
+    walk_without_panic(payload);
+}
+
+pub(crate) fn plain(payload: &[u8]) {
+    check(payload, plain::decode);
+    plain::is_scalar(payload);
+}
+
+type Decode = fn(&[u8], &Context<'_>, &mut Readings, &mut Rejects);
+
+fn check(payload: &[u8], decode: Decode) {
+    let (readings, bad) = decoded(payload, &context(), decode);
+    for reject in bad.listed() {
+        assert!(
+            payload.get(reject.span.clone()).is_some(),
+            "{reject:?} of {} bytes",
+            payload.len()
+        );
+    }
+    let mut lines = Vec::new();
+    let mut frames = frame::Encoder::default();
+    for reading in &readings {
+        reading.with_ref(|reading| {
+            check_reading(&reading);
+            line::write(&reading, &mut lines).expect("what was taken can be written");
+            frames.push(&reading);
+        });
+    }
+    let mut bytes = Vec::new();
+    frames.finish(&mut bytes);
+    let bare = Context { tags: &[], ..context() };
+    for (payload, decode) in [(&lines, line::decode as Decode), (&bytes, frame::decode)] {
+        let (back, bad) = decoded(payload, &bare, decode);
+        assert!(bad.is_empty(), "{bad:?}");
+        assert_eq!(back, readings);
+    }
+}
+
+fn context() -> Context<'static> {
+    Context {
+        measurement: "readings",
+        tags: &[("site", "home")],
+        field: "value",
+        precision: None,
+        arrival: ARRIVAL,
+        device_required: false,
+        depth_max: 32,
+        keys_max: 1024,
+    }
+}
+
+/// What was taken; stamped readings as if they had said their time.
+fn decoded(payload: &[u8], context: &Context<'_>, decode: Decode) -> (Vec<Reading>, Rejects) {
+    let (mut out, mut bad) = (Readings::new(Limits::default()), Rejects::default());
+    out.begin();
+    decode(payload, context, &mut out, &mut bad);
+    assert!(out.stamps_wanted() <= out.count());
+    out.stamp(ARRIVAL);
+    let (bytes, count) = out.take();
+    let mut cursor = frame::Cursor::new(&bytes);
+    let mut readings = Vec::new();
+    while let Some(reading) = cursor.next() {
+        let mut reading = reading.expect("our own encoder wrote it").to_reading();
+        reading.time = Time::At(reading.time.timestamp().expect("all are stamped"));
+        readings.push(reading);
+    }
+    assert_eq!(readings.len(), count as usize);
+    (readings, bad)
+}
+
+fn check_reading(reading: &ReadingRef<'_>) {
+    let limits = Limits::default();
+    assert!(reading.tags.is_sorted_by(|a, b| a.0 < b.0), "{reading:?}");
+    assert!(reading.tags.len() <= limits.tags_max && reading.fields.len() <= limits.fields_max);
+    assert!(!reading.fields.is_empty(), "{reading:?}");
+    for (at, (name, value)) in reading.fields.iter().enumerate() {
+        assert!(reading.fields.iter().skip(at + 1).all(|(other, _)| other != name), "{reading:?}");
+        assert!(!matches!(value, ValueRef::Float(value) if !value.is_finite()), "{reading:?}");
+    }
+    let names = reading.tags.iter().map(|(key, _)| *key).chain(reading.fields.iter().map(|f| f.0));
+    for name in names.chain([reading.measurement]) {
+        assert!(!name.is_empty() && name.len() <= limits.name_bytes_max, "{reading:?}");
+        assert!(!name.contains(char::is_control) && !name.ends_with('\\'), "{reading:?}");
+    }
+    assert!(reading.time.timestamp().is_none_or(Timestamp::is_storable), "{reading:?}");
+}
+
+fn walk_without_panic(bytes: &[u8]) {
+    let mut cursor = frame::Cursor::new(bytes);
+    while cursor.next().is_some() {}
+    assert!(cursor.position() <= bytes.len());
+}
