@@ -10,6 +10,7 @@
 //! differ from it `docs/formats.md` says so.
 
 mod number;
+mod parse;
 pub mod read;
 pub mod write;
 
