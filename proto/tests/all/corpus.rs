@@ -1,6 +1,6 @@
 //! Replays the fuzz corpora, crashes found by fuzzing among them, as ordinary tests.
 
-#[path = "../../fuzz/checks/formats.rs"]
+#[path = "../../../fuzz/checks/formats.rs"]
 mod formats;
 
 use std::{fs, panic::catch_unwind, path::Path};
