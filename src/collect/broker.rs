@@ -163,7 +163,6 @@ impl Collector {
             expects_session: self.was_connected,
         };
         let end = connection.run(&mut self.carry, shutdown).await;
-        self.stats.connected.set(0);
         self.was_connected |= end.was_connected;
         let worked = end.was_connected && began.elapsed() >= WORKED_AFTER;
         if worked || matches!(end.why, Why::Full) {
@@ -173,14 +172,11 @@ impl Collector {
         self.backoff.failed()
     }
 
-    /// Said once, where it ends.
     fn tell(&mut self, why: &Why) {
         let broker = self.settings.id.as_str();
         match why {
             Why::Left => info!(broker, "left the broker; it keeps the session"),
-            Why::Full => {
-                warn!(broker, "the journal is full: left the broker, which keeps what comes");
-            }
+            Why::Full => {} // Said when it began.
             Why::Lost(reason) if self.complaint.is_news(reason) => {
                 warn!(broker, reason, "no connection to the broker, trying again");
             }

@@ -64,6 +64,11 @@ impl Mosquitto {
         self.process = Some(process);
     }
 
+    /// Its sessions and queues are gone, as if its disk were. While it is stopped.
+    pub fn forget(&self) {
+        fs::remove_file(self.dir.path().join("mosquitto.db")).unwrap();
+    }
+
     pub fn log(&self) -> String {
         self.process.as_ref().map(Process::log).unwrap_or_default()
     }

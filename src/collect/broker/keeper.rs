@@ -118,6 +118,11 @@ impl Keeper<'_> {
                     phase = Phase::Settling(Instant::now() + self.settings.limits.leave_max);
                 }
                 Step::Full => {
+                    let broker = self.settings.id.as_str();
+                    warn!(
+                        broker,
+                        "the journal is full: leaving the broker, which keeps what comes"
+                    );
                     left = Some(Left::Full);
                     bursts.close();
                     self.say_goodbye();
