@@ -149,6 +149,14 @@ fn check_together(config: &Config, root: &Table<'_>) {
              `bucket` and `token`, or `type = \"file\"` and a `path`",
         );
     }
+    // What nobody waits for is written when the journal's queue presses. A budget used up before
+    // that would make everybody wait for `sync_wait`.
+    let queue = config.journal.options(0).queue_bytes_max;
+    if config.intake.budget_bytes < queue.saturating_mul(2) {
+        let text =
+            format!("`budget_bytes` must be at least twice `queue_bytes_max` ({queue} bytes)");
+        root.table("limits").wrong("budget_bytes", text);
+    }
     if let (Some(mqtt), Some(http)) = (&config.mqtt, &config.http)
         && listen::collide(mqtt.listen, http.listen)
     {

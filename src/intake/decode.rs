@@ -78,3 +78,6 @@ fn starts_with_a_line(payload: &[u8], context: &Context<'_>, out: &mut Readings)
     out.roll_back();
     whole
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,8 @@ mod refusals;
 pub mod route;
 pub mod stamp;
 pub mod stats;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{
     Arc,

@@ -8,7 +8,7 @@ use proto::Rejects;
 
 /// Over the whole submission; with the readings it stays below what the journal takes.
 const BYTES_MAX: usize = 256 * 1024;
-const ENTRIES_MAX: usize = 256;
+const ENTRIES_MAX: usize = 128;
 const TOPIC_BYTES_MAX: usize = 1024;
 const REASON_BYTES_MAX: usize = 512;
 /// What an entry costs beside its texts and bytes.

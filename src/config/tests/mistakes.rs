@@ -313,6 +313,17 @@ fn limits_that_do_not_fit_each_other_are_told() {
 }
 
 #[test]
+fn a_budget_that_the_queue_could_use_up_is_told() {
+    assert_eq!(
+        told_of("[limits]\nbudget_bytes = \"12MiB\""),
+        "2:16: `budget_bytes` must be at least twice `queue_bytes_max` (8388608 bytes)"
+    );
+    good(&format!(
+        "[http]\n[limits]\nbudget_bytes = \"12MiB\"\n[journal]\nqueue_bytes_max = \"4MiB\"\n{OUTPUT}"
+    ));
+}
+
+#[test]
 fn a_file_that_is_not_there_is_told_by_name() {
     let error = Config::load(Path::new("/nowhere/tidegate.toml")).unwrap_err().to_string();
     assert_eq!(error, "/nowhere/tidegate.toml: No such file or directory (os error 2)");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use journal::Appender;
-use proto::{Kind, Reading, ReadingRef, Reason, Time, Value, ValueRef, frame};
+use proto::{Kind, Reading, Reason, Time, Value, frame};
 
 use super::*;
 use crate::intake::Format;
@@ -11,6 +11,7 @@ use crate::intake::Limits;
 use crate::intake::budget::Budget;
 use crate::intake::route::{Routes, Rule};
 use crate::intake::stamp::{Clock, SettableClock};
+use crate::intake::tests::show;
 
 const NOW: i64 = 1_700_000_000_000_000_000;
 
@@ -63,26 +64,6 @@ fn shown(gathered: &Gathered) -> Vec<String> {
         assert!(submission.bytes.len() <= 1024 * 1024);
     }
     lines
-}
-
-/// `measurement,tags fields time`, a star after what the gateway stamped.
-fn show(reading: &ReadingRef<'_>) -> String {
-    let tags = reading.tags.iter().map(|(name, value)| format!(",{name}={value}"));
-    let tags = tags.collect::<Vec<_>>().concat();
-    let fields = reading.fields.iter().map(|(name, value)| match value {
-        ValueRef::Float(value) => format!("{name}={value}"),
-        ValueRef::Signed(value) => format!("{name}={value}i"),
-        ValueRef::Unsigned(value) => format!("{name}={value}u"),
-        ValueRef::Boolean(value) => format!("{name}={value}"),
-        ValueRef::Text(value) => format!("{name}={value:?}"),
-    });
-    let fields = fields.collect::<Vec<_>>().join(",");
-    let time = match reading.time {
-        Time::At(at) => at.nanos().to_string(),
-        Time::Stamped(at) => format!("{}*", at.nanos()),
-        other => panic!("{other:?} in the journal"),
-    };
-    format!("{}{tags} {fields} {time}", reading.measurement)
 }
 
 fn a_frame(readings: &[(&str, f64, Time)]) -> Vec<u8> {
@@ -234,7 +215,7 @@ fn refusals_are_bounded_in_entries_and_bytes_but_not_in_the_books() {
         }
         let gathered = gather.seal(Ticket::nobody());
         let rejected = &gathered.last.rejected;
-        assert!(rejected.len() <= 257, "{} entries", rejected.len());
+        assert!(rejected.len() <= 129, "{} entries", rejected.len());
         let bytes: usize =
             rejected.iter().map(|r| r.topic.len() + r.reason.len() + r.bytes.len()).sum();
         assert!(bytes < 300 * 1024, "{bytes} bytes");
