@@ -47,11 +47,10 @@ pub(super) fn mqtt(table: Table<'_>) -> Option<Mqtt> {
     inner.duration("full_wait", MOMENT..=HOUR, &mut limits.full_wait);
     inner.count("topic_alias_max", 0..=u16::MAX, &mut limits.topic_alias_max);
     inner.duration("keep_alive_max", Duration::from_secs(1)..=DAY, &mut limits.keep_alive_max);
-    if limits.unacked_bytes_max < limits.packet_bytes_max {
-        let least = limits.packet_bytes_max;
-        let text = format!("must have room for one packet (`packet_bytes_max`, {least} bytes)");
-        inner.wrong("unacked_bytes_max", format!("`unacked_bytes_max`: {text}"));
-    }
+    inner.bytes("held_bytes_max", MIB..=4096 * MIB, &mut limits.held_bytes_max);
+    let packet = ("packet_bytes_max", limits.packet_bytes_max);
+    has_room(&inner, ("unacked_bytes_max", limits.unacked_bytes_max), packet);
+    has_room(&inner, ("held_bytes_max", limits.held_bytes_max), packet);
     inner.done();
     let is_there = table.is_there();
     table.done();
@@ -64,17 +63,48 @@ pub(super) fn http(table: Table<'_>) -> Option<Http> {
     let listen = listen(&table, 8080);
     let inner = table.table("limits");
     connections(&inner, &mut ports);
-    inner.bytes("body_bytes_max", KIB..=1024 * MIB, &mut limits.body_bytes_max);
-    inner.bytes("inflated_bytes_max", KIB..=4096 * MIB, &mut limits.inflated_bytes_max);
+    bodies(&inner, &mut limits);
+    websocket(&inner, &mut limits);
     inner.duration("header_max", MOMENT..=HOUR, &mut limits.header_max);
+    inner.duration("idle_max", MOMENT..=DAY, &mut limits.idle_max);
     inner.duration("write_max", MOMENT..=HOUR, &mut limits.write_max);
-    let message = &mut limits.websocket_message_bytes_max;
-    inner.bytes("websocket_message_bytes_max", KIB..=16 * MIB, message);
     inner.duration("full_wait", MOMENT..=HOUR, &mut limits.full_wait);
+    inner.duration("durable_max", MOMENT..=HOUR, &mut limits.durable_max);
+    inner.bytes("memory_bytes_max", MIB..=4096 * MIB, &mut limits.memory_bytes_max);
+    let memory = ("memory_bytes_max", limits.memory_bytes_max);
+    has_room(&inner, memory, ("document_bytes_max", limits.document_bytes_max));
+    let message = ("websocket_message_bytes_max", limits.websocket_message_bytes_max);
+    has_room(&inner, memory, message);
     inner.done();
     let is_there = table.is_there();
     table.done();
     is_there.then_some(Http { listen, ports, limits })
+}
+
+fn bodies(table: &Table<'_>, limits: &mut http_stage::Limits) {
+    table.bytes("body_bytes_max", KIB..=1024 * MIB, &mut limits.body_bytes_max);
+    table.bytes("inflated_bytes_max", KIB..=4096 * MIB, &mut limits.inflated_bytes_max);
+    table.bytes("document_bytes_max", KIB..=64 * MIB, &mut limits.document_bytes_max);
+    table.duration("body_pause_max", MOMENT..=HOUR, &mut limits.body_pause_max);
+    table.duration("body_max", MOMENT..=DAY, &mut limits.body_max);
+    table.bytes("body_bytes_per_second_min", 1..=MIB, &mut limits.body_bytes_per_second_min);
+}
+
+fn websocket(table: &Table<'_>, limits: &mut http_stage::Limits) {
+    let message = &mut limits.websocket_message_bytes_max;
+    table.bytes("websocket_message_bytes_max", KIB..=16 * MIB, message);
+    let messages = &mut limits.websocket_unacked_messages_max;
+    table.count("websocket_unacked_messages_max", 1..=65_535, messages);
+    let bytes = &mut limits.websocket_unacked_bytes_max;
+    table.bytes("websocket_unacked_bytes_max", KIB..=64 * MIB, bytes);
+    table.duration("websocket_silence_max", MOMENT..=DAY, &mut limits.websocket_silence_max);
+}
+
+/// One limit must be at least as large as another.
+fn has_room(table: &Table<'_>, (key, bytes): (&str, usize), (of, least): (&str, usize)) {
+    if bytes < least {
+        table.wrong(key, format!("`{key}` must be at least `{of}`, which is {least} bytes"));
+    }
 }
 
 /// Whether one of two ports could not be opened.

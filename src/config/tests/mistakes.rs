@@ -295,7 +295,7 @@ fn rules_are_checked_where_they_stand() {
 fn limits_that_do_not_fit_each_other_are_told() {
     assert_eq!(
         told_of("[mqtt.limits]\npacket_bytes_max = \"1MiB\"\nunacked_bytes_max = \"64KiB\""),
-        "3:21: `unacked_bytes_max`: must have room for one packet (`packet_bytes_max`, 1048576 bytes)"
+        "3:21: `unacked_bytes_max` must be at least `packet_bytes_max`, which is 1048576 bytes"
     );
     assert_eq!(
         told_of_output("type = \"file\"\npath = \"x\"\nlimits = { backoff_first = \"60s\" }"),
