@@ -89,6 +89,7 @@ fn limits(table: Table<'_>) -> output_stage::Limits {
     table.count("requests_max", 1..=64, &mut limits.requests_max);
     table.duration("backoff_first", MOMENT..=HOUR, &mut limits.backoff_first);
     table.duration("backoff_max", MOMENT..=HOUR, &mut limits.backoff_max);
+    table.duration("retry_after_max", MOMENT..=HOUR, &mut limits.retry_after_max);
     table.duration("probe_every", MOMENT..=HOUR, &mut limits.probe_every);
     if limits.backoff_first > limits.backoff_max {
         table.wrong("backoff_first", "`backoff_first` is longer than `backoff_max`");

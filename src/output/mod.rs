@@ -1,11 +1,42 @@
 //! One task per output: lease -> process -> batch -> sink, and back: confirm.
+//!
+//! ```text
+//!  journal --lease.rs--> gather.rs --batch.rs--> [one sealed batch] --deliver.rs--> requests_max deliveries
+//!     ^                  decode, merge, count                        retry.rs  when may it send
+//!     |                                                              bisect.rs what does it send
+//!     +---- confirm ---- settle.rs <-- dead.rs <-- guilty lines <--- size.rs   how much at once
+//! ```
+//!
+//! Pressure: a sealed batch that waits keeps the next one from being begun, so nothing is leased.
+//! Memory: `requests_max` + 1 batches and the frames they came from.
+//!
+//! Order: a batch that holds a (series, timestamp) still in flight waits for it, so a retry can
+//! never overwrite a newer value. What is in flight twice over a restart is the same points.
+//!
+//! `rejects.rs` is the other reader: what intake refused, from the journal into dead letters.
+
+pub mod batch;
+pub mod bisect;
+pub mod dead;
+mod deliver;
+mod gather;
+pub mod keys;
+pub mod lease;
+pub mod rejects;
+pub mod retry;
+mod settle;
+pub mod size;
+pub mod stats;
 
 use std::{sync::Arc, time::Duration};
 
 use journal::Reader;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::{sink::Sink, stats::Counter};
+pub use self::dead::DeadLetters;
+pub use self::stats::{Metrics, State, Stats, Status};
+use crate::sink::Sink;
 
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -16,6 +47,9 @@ pub struct Limits {
     pub requests_max: usize,
     pub backoff_first: Duration,
     pub backoff_max: Duration,
+    /// The longest `Retry-After` that is believed.
+    pub retry_after_max: Duration,
+    /// How often a misconfigured output looks whether somebody has put it right.
     pub probe_every: Duration,
 }
 
@@ -28,25 +62,81 @@ impl Default for Limits {
             requests_max: 4,
             backoff_first: Duration::from_millis(250),
             backoff_max: Duration::from_secs(30),
+            retry_after_max: Duration::from_mins(5),
             probe_every: Duration::from_secs(30),
         }
     }
 }
 
-#[derive(Clone, Debug, Default)]
-pub struct Stats {
-    pub confirmed: Counter,
+impl Limits {
+    fn batch(&self) -> batch::Limits {
+        batch::Limits {
+            lines_max: self.batch_lines_max,
+            bytes_max: self.batch_bytes_max,
+            age_max: self.batch_age_max,
+        }
+    }
+
+    fn retry(&self) -> retry::Limits {
+        retry::Limits {
+            backoff_first: self.backoff_first,
+            backoff_max: self.backoff_max,
+            retry_after_max: self.retry_after_max,
+            probe_every: self.probe_every,
+        }
+    }
+}
+
+/// One output, ready to run.
+#[derive(Debug)]
+pub struct Output<S> {
+    pub id: Arc<str>,
+    pub sink: Arc<S>,
+    pub limits: Limits,
+    /// `None`: what cannot be delivered is counted as dropped.
+    pub dead: Option<DeadLetters>,
+    pub stats: Arc<Stats>,
+}
+
+// Not derived: that would ask for a sink that can be cloned.
+impl<S> Clone for Output<S> {
+    fn clone(&self) -> Self {
+        Self {
+            id: Arc::clone(&self.id),
+            sink: Arc::clone(&self.sink),
+            limits: self.limits.clone(),
+            dead: self.dead.clone(),
+            stats: Arc::clone(&self.stats),
+        }
+    }
 }
 
 /// Runs until the journal's input has ended and everything is delivered, or until `deadline`
-/// fires: then what is in flight is given up (it stays in the journal).
-pub async fn run<S: Sink>(
-    id: Arc<str>,
-    reader: Reader,
-    sink: S,
-    limits: Limits,
-    stats: Arc<Stats>,
+/// fires: then what is in flight is given up (it stays in the journal). Dropped half way, the same.
+pub async fn run<S: Sink>(output: Output<S>, reader: Reader, deadline: CancellationToken) {
+    run_from(output, reader, deadline).await;
+}
+
+async fn run_from<S: Sink, L: lease::Leases>(
+    output: Output<S>,
+    leases: L,
     deadline: CancellationToken,
 ) {
-    unimplemented!("{id} {reader:?} {limits:?} {stats:?} {deadline:?} {:p}", &raw const sink)
+    let stats = Arc::clone(&output.stats);
+    stats.enter(State::Running);
+    let (sealed, batches) = mpsc::channel(1);
+    let gather = gather::run(output.clone(), leases, sealed);
+    let deliver = deliver::run(output, batches);
+    tokio::select! {
+        biased;
+        () = deadline.cancelled() => tracing::warn!(
+            lag_s = stats.lag(std::time::SystemTime::now()).as_secs(),
+            "gave up what was in flight; it stays in the journal",
+        ),
+        ((), ()) = async { tokio::join!(gather, deliver) } => {}
+    }
+    stats.enter(State::Ended);
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,32 @@
-//! InfluxDB over HTTP.
+//! InfluxDB over HTTP, versions 1 and 2 (and what speaks their protocol).
+//!
+//! ```text
+//!  ReadingRef --line.rs--> Body --request.rs--> status, headers, body --answer.rs--> Verdict --accused.rs--> Answer
+//! ```
+//!
+//! The timestamp is always in nanoseconds and the request always says so. A base path in the URL is
+//! kept. Secrets from files are read again at each probe, and are never shown.
 
-use std::time::Duration;
+mod accused;
+pub mod answer;
+mod line;
+mod request;
+mod scan;
+mod text;
 
+use std::{
+    ops::Range,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use proto::{ReadingRef, line::write::Dialect};
 use secrecy::SecretString;
+
+use self::answer::Verdict;
+use self::request::{Client, Outcome};
+use crate::sink::{Answer, Body, Fault, LostField, Refusal, Sink, Written};
 
 /// Where and how to write.
 #[derive(Clone, Debug)]
@@ -11,6 +35,7 @@ pub struct Settings {
     pub url: String,
     pub version: Version,
     pub gzip: bool,
+    /// A request that takes longer is given up: what it carried may or may not be stored.
     pub request_max: Duration,
 }
 
@@ -24,5 +49,84 @@ pub enum Version {
 #[derive(Clone, Debug)]
 pub enum Secret {
     Given(SecretString),
-    File(std::path::PathBuf),
+    File(PathBuf),
+}
+
+/// Settings that no database could make sense of.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    #[error("not an http:// or https:// URL: {reason}")]
+    Url { reason: String },
+}
+
+#[derive(Debug)]
+pub struct Influx {
+    client: Client,
+    dialect: Dialect,
+}
+
+impl Influx {
+    pub fn new(settings: &Settings) -> Result<Self, SettingsError> {
+        let dialect = match settings.version {
+            Version::V1 { .. } => Dialect::V1,
+            Version::V2 { .. } => Dialect::V2,
+        };
+        Ok(Self { client: Client::new(settings)?, dialect })
+    }
+}
+
+impl Sink for Influx {
+    fn encode(
+        &self,
+        reading: &ReadingRef<'_>,
+        body: &mut Body,
+        lost: &mut Vec<LostField>,
+    ) -> Result<(), Refusal> {
+        line::encode(reading, self.dialect, body, lost)
+    }
+
+    async fn write(&self, body: &Arc<Body>, lines: &[Range<u32>]) -> Written {
+        let outcome = self.client.send(body, lines).await;
+        written(outcome, body, lines)
+    }
+
+    async fn probe(&self) -> Written {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let line = format!("tidegate_probe value=1 {}\n", now.as_nanos());
+        let mut body = Body { bytes: line.into_bytes(), ends: Vec::new() };
+        body.end_line();
+        let body = Arc::new(body);
+        let lines = 0..1;
+        let outcome = self.client.probe(&body).await;
+        written(outcome, &body, std::slice::from_ref(&lines))
+    }
+}
+
+fn written(outcome: Outcome, body: &Body, lines: &[Range<u32>]) -> Written {
+    let (answer, status) = match outcome.result {
+        Ok(response) => {
+            let verdict = answer::judge(
+                response.status,
+                response.retry_after.as_deref(),
+                &response.body,
+                SystemTime::now(),
+            );
+            (answer_for(verdict, body, lines), Some(response.status))
+        }
+        Err(answer) => (answer, None),
+    };
+    Written { answer, status, bytes: outcome.bytes }
+}
+
+fn answer_for(verdict: Verdict, body: &Body, lines: &[Range<u32>]) -> Answer {
+    const TEXT_MAX: usize = 512;
+    let cut = |text: String| -> Arc<str> { text::cut(&text, TEXT_MAX).into() };
+    match verdict {
+        Verdict::Stored => Answer::Stored,
+        Verdict::Complaint(complaint) => accused::find(complaint, body, lines),
+        Verdict::TooLarge(text) => Answer::TooLarge(Refusal::new(Fault::TooLarge, cut(text))),
+        Verdict::Busy { retry_after, text } => Answer::Busy { retry_after, text: cut(text) },
+        Verdict::Failed(text) => Answer::Failed(cut(text)),
+        Verdict::Misconfigured(text) => Answer::Misconfigured(cut(text)),
+    }
 }

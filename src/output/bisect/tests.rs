@@ -1,0 +1,279 @@
+//! A database that knows which lines are bad, and speaks of them in several ways.
+#![expect(clippy::single_range_in_vec_init, reason = "lines are given as ranges")]
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// How the database speaks of bad lines.
+#[derive(Clone, Copy, Debug)]
+enum Manner {
+    /// Stores nothing, names every bad line.
+    NamesAll,
+    /// Stores the good ones, names the first bad line.
+    NamesOne,
+    /// Says that something is wrong.
+    Vague,
+    /// Says that something is wrong among every third line.
+    Hints,
+    /// Falls over.
+    Fails,
+}
+
+struct Database {
+    manner: Manner,
+    bad: BTreeSet<u32>,
+    /// Lines it takes at once.
+    lines_max: u32,
+    probe: Answer,
+    stored: BTreeSet<u32>,
+    requests: u32,
+    probes: u32,
+}
+
+fn refusal(text: &str) -> Refusal {
+    Refusal::new(Fault::Malformed, text)
+}
+
+impl Database {
+    fn new(manner: Manner, bad: impl IntoIterator<Item = u32>) -> Self {
+        Self {
+            manner,
+            bad: bad.into_iter().collect(),
+            lines_max: u32::MAX,
+            probe: Answer::Stored,
+            stored: BTreeSet::new(),
+            requests: 0,
+            probes: 0,
+        }
+    }
+
+    fn write(&mut self, lines: &Lines) -> Answer {
+        self.requests += 1;
+        let sent: Vec<u32> = lines.iter().cloned().flatten().collect();
+        assert!(!sent.is_empty());
+        if count(lines) > self.lines_max {
+            return Answer::TooLarge(refusal("too large"));
+        }
+        let (bad, good): (Vec<u32>, Vec<u32>) =
+            sent.iter().partition(|line| self.bad.contains(line));
+        if bad.is_empty() {
+            self.stored.extend(good);
+            return Answer::Stored;
+        }
+        match self.manner {
+            Manner::NamesAll => {
+                Answer::Bad(bad.iter().map(|line| (*line, refusal("named"))).collect())
+            }
+            Manner::NamesOne => {
+                self.stored.extend(good);
+                Answer::Bad(vec![(bad[0], refusal("named"))])
+            }
+            Manner::Vague => Answer::Suspect { refusal: refusal("vague"), among: Vec::new() },
+            Manner::Hints => {
+                let among = sent.iter().copied().filter(|line| line % 3 == 0).collect();
+                Answer::Suspect { refusal: refusal("hint"), among }
+            }
+            Manner::Fails => Answer::Failed("HTTP 500".into()),
+        }
+    }
+}
+
+fn body(lines: u32) -> Body {
+    let mut body = Body::default();
+    for line in 0..lines {
+        body.bytes.extend_from_slice(format!("m,n={line} v=1 {line}\n").as_bytes());
+        body.end_line();
+    }
+    body
+}
+
+/// Drives an episode to its end; the findings that were not `Works`.
+fn drive(episode: &mut Episode, database: &mut Database, lines: u32) -> Vec<Finding> {
+    let body = body(lines);
+    let mut findings = Vec::new();
+    for _ in 0..100_000 {
+        let finding = match episode.next(&body, usize::MAX) {
+            Want::Done => {
+                assert!(episode.is_done());
+                return findings;
+            }
+            Want::Probe => {
+                database.probes += 1;
+                episode.probed(&database.probe)
+            }
+            Want::Send(lines) => {
+                let answer = database.write(&lines);
+                episode.answer(lines, answer, &body)
+            }
+        };
+        if let Finding::Misconfigured(_) = finding {
+            findings.push(finding);
+            return findings;
+        }
+        if finding != Finding::Works {
+            findings.push(finding);
+        }
+    }
+    panic!("it does not end");
+}
+
+fn guilty(episode: &mut Episode) -> BTreeSet<u32> {
+    episode.guilty().into_iter().map(|(line, _)| line).collect()
+}
+
+fn any_manner() -> impl Strategy<Value = Manner> {
+    prop::sample::select(vec![
+        Manner::NamesAll,
+        Manner::NamesOne,
+        Manner::Vague,
+        Manner::Hints,
+        Manner::Fails,
+    ])
+}
+
+proptest! {
+    /// Whatever the manner: the bad lines and no others are guilty, all others are stored.
+    #[test]
+    fn finds_exactly_the_bad_lines(
+        lines in 1u32..300,
+        bad in prop::collection::btree_set(0u32..300, 0..20),
+        manner in any_manner(),
+        lines_max in prop::option::of(1u32..300),
+    ) {
+        let bad: BTreeSet<u32> = bad.into_iter().filter(|line| *line < lines).collect();
+        let mut database = Database::new(manner, bad.clone());
+        database.lines_max = lines_max.unwrap_or(u32::MAX);
+        let mut episode = Episode::new(lines);
+        drive(&mut episode, &mut database, lines);
+        let good: BTreeSet<u32> = (0..lines).filter(|line| !bad.contains(line)).collect();
+        prop_assert_eq!(&database.stored, &good);
+        prop_assert_eq!(guilty(&mut episode), bad);
+    }
+
+    /// One halving per level for each bad line, and one probe.
+    #[test]
+    fn asks_few_times(bad in prop::collection::btree_set(0u32..5000, 1..10)) {
+        let mut database = Database::new(Manner::Vague, bad.clone());
+        drive(&mut Episode::new(5000), &mut database, 5000);
+        let per_line = 2 * 13; // 2^13 > 5000
+        prop_assert!(database.requests <= 1 + per_line * u32::try_from(bad.len()).unwrap());
+        prop_assert_eq!(database.probes, 1);
+    }
+
+    /// Nothing is guilty and nothing is taken apart where the probe point is refused too.
+    #[test]
+    fn a_fault_of_ours_accuses_no_line(
+        lines in 1u32..200,
+        manner in prop::sample::select(vec![Manner::NamesAll, Manner::Vague, Manner::Hints]),
+    ) {
+        let mut database = Database::new(manner, 0..lines);
+        database.probe = Answer::Suspect { refusal: refusal("no"), among: Vec::new() };
+        let mut episode = Episode::new(lines);
+        let findings = drive(&mut episode, &mut database, lines);
+        prop_assert!(matches!(findings[..], [Finding::Misconfigured(_)]));
+        prop_assert_eq!((database.requests, database.probes), (1, 1));
+        prop_assert!(!episode.is_done());
+
+        // Somebody puts it right: then everything is stored and nothing is guilty.
+        database.bad.clear();
+        drive(&mut episode, &mut database, lines);
+        prop_assert_eq!(database.stored.len(), lines as usize);
+        prop_assert_eq!(guilty(&mut episode), BTreeSet::new());
+    }
+
+    #[test]
+    fn sets_split_without_loss(
+        picked in prop::collection::btree_set(0u32..100, 1..60),
+        keep in 0u32..100,
+        numbers in prop::collection::btree_set(0u32..100, 0..30),
+    ) {
+        let lines = ranges_of(picked.iter().copied());
+        let mut first = lines.clone();
+        let rest = split_off(&mut first, keep);
+        prop_assert_eq!(count(&first), keep.min(count(&lines)));
+        let joined: Vec<u32> = first.into_iter().chain(rest).flatten().collect();
+        prop_assert_eq!(&joined, &picked.iter().copied().collect::<Vec<_>>());
+
+        let sorted: Vec<u32> = numbers.iter().copied().collect();
+        let (named, others) = partition(&lines, &sorted);
+        let named: BTreeSet<u32> = named.into_iter().flatten().collect();
+        prop_assert_eq!(&named, &picked.intersection(&numbers).copied().collect());
+        let others: BTreeSet<u32> = others.into_iter().flatten().collect();
+        prop_assert_eq!(&others, &picked.difference(&numbers).copied().collect());
+    }
+}
+
+#[test]
+fn a_single_line_needs_the_probe_point_as_proof() {
+    let mut database = Database::new(Manner::NamesAll, [0]);
+    let mut episode = Episode::new(1);
+    drive(&mut episode, &mut database, 1);
+    assert_eq!(guilty(&mut episode), [0].into());
+    assert_eq!((database.requests, database.probes), (1, 1));
+}
+
+#[test]
+fn named_lines_need_no_probe_once_the_rest_is_accepted() {
+    let mut database = Database::new(Manner::NamesAll, [7, 70]);
+    let mut episode = Episode::new(5000);
+    drive(&mut episode, &mut database, 5000);
+    assert_eq!(guilty(&mut episode), [7, 70].into());
+    assert_eq!((database.requests, database.probes), (2, 0));
+}
+
+#[test]
+fn a_database_that_is_down_gives_no_proof() {
+    let mut episode = Episode::new(10);
+    let body = body(10);
+    for _ in 0..50 {
+        let finding = match episode.next(&body, usize::MAX) {
+            Want::Send(lines) => {
+                assert_eq!(lines, vec![0..10], "it is not taken apart");
+                episode.answer(lines, Answer::Unknown("reset".into()), &body)
+            }
+            Want::Probe => episode.probed(&Answer::Failed("refused".into())),
+            Want::Done => panic!("nothing was stored"),
+        };
+        assert!(matches!(finding, Finding::Fails { .. }));
+    }
+}
+
+#[test]
+fn busy_is_no_failure_of_a_line() {
+    let mut episode = Episode::new(10);
+    let body = body(10);
+    let wait = Some(Duration::from_secs(7));
+    for _ in 0..50 {
+        let Want::Send(lines) = episode.next(&body, usize::MAX) else { panic!("only sending") };
+        let answer = Answer::Busy { retry_after: wait, text: "later".into() };
+        let finding = episode.answer(lines, answer, &body);
+        assert_eq!(finding, Finding::Fails { retry_after: wait, text: "later".into() });
+    }
+}
+
+#[test]
+fn a_request_holds_no_more_bytes_than_it_may() {
+    let body = body(100);
+    let mut episode = Episode::new(100);
+    let mut sent = Vec::new();
+    while let Want::Send(lines) = episode.next(&body, 200) {
+        assert!(body.len_of(&lines) <= 200);
+        sent.extend(lines.iter().cloned().flatten());
+        episode.answer(lines, Answer::Stored, &body);
+    }
+    assert_eq!(sent, (0..100).collect::<Vec<_>>());
+    let mut episode = Episode::new(1);
+    assert_eq!(episode.next(&body, 1), Want::Send(vec![0..1]), "a line is never split");
+}
+
+#[test]
+fn an_answer_that_names_lines_which_were_not_sent_is_only_a_suspicion() {
+    let body = body(4);
+    let mut episode = Episode::new(4);
+    let Want::Send(lines) = episode.next(&body, usize::MAX) else { panic!() };
+    episode.answer(lines, Answer::Bad(vec![(9, refusal("?"))]), &body);
+    assert_eq!(episode.next(&body, usize::MAX), Want::Probe);
+}

@@ -1,0 +1,102 @@
+//! Where frames come from, and who holds them: the journal's reader, behind a trait so that tests
+//! can drive an output under a paused clock (the journal's own thread would let it run away).
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use bytes::Bytes;
+use journal::{Fates, Frame, Seq};
+
+/// Leases in order; `None` when there will be no more.
+pub trait Leases: Send {
+    type Receipt: Receipt;
+
+    /// Cancel safe.
+    fn next(&mut self) -> impl Future<Output = Option<Lease<Self::Receipt>>> + Send;
+}
+
+/// Dropped: the frame comes again. Every share must confirm.
+pub trait Receipt: Send + Sync + 'static {
+    #[must_use]
+    fn share(&self) -> Self;
+    fn confirm(self, fates: &Fates);
+}
+
+#[derive(Debug)]
+pub struct Lease<R> {
+    pub seq: Seq,
+    pub frame: Frame,
+    pub receipt: R,
+}
+
+impl Leases for journal::Reader {
+    type Receipt = journal::Receipt;
+
+    async fn next(&mut self) -> Option<Lease<journal::Receipt>> {
+        let journal::Lease { seq, frame, receipt } = self.next().await?;
+        Some(Lease { seq, frame, receipt })
+    }
+}
+
+impl Receipt for journal::Receipt {
+    fn share(&self) -> Self {
+        self.share()
+    }
+
+    fn confirm(self, fates: &Fates) {
+        self.confirm(fates);
+    }
+}
+
+/// A frame while readings of it are on their way. Batches read it again to merge readings.
+#[derive(Debug)]
+pub struct Loan {
+    pub seq: Seq,
+    pub payload: Bytes,
+    unconfirmed: Option<Arc<Unconfirmed>>,
+}
+
+impl Loan {
+    pub fn new(seq: Seq, payload: Bytes) -> Self {
+        Self { seq, payload, unconfirmed: None }
+    }
+
+    /// Counts as unconfirmed until it is dropped.
+    #[must_use]
+    pub fn counted(mut self, arrival_ns: i64, unconfirmed: &Arc<Unconfirmed>) -> Self {
+        unconfirmed.lock().insert(self.seq, arrival_ns);
+        self.unconfirmed = Some(Arc::clone(unconfirmed));
+        self
+    }
+
+    /// Where `part` lies in the payload; past its end if it lies elsewhere.
+    pub fn offset_of(&self, part: &[u8]) -> usize {
+        part.as_ptr().addr().wrapping_sub(self.payload.as_ptr().addr())
+    }
+}
+
+impl Drop for Loan {
+    fn drop(&mut self) {
+        if let Some(unconfirmed) = &self.unconfirmed {
+            unconfirmed.lock().remove(&self.seq);
+        }
+    }
+}
+
+/// When the frames arrived that this output holds: its lag is the age of the first.
+#[derive(Debug, Default)]
+pub struct Unconfirmed(Mutex<BTreeMap<Seq, i64>>);
+
+impl Unconfirmed {
+    /// Arrival of the oldest unconfirmed frame, nanoseconds since the epoch. `None`: all that was
+    /// leased is confirmed.
+    pub fn oldest_ns(&self) -> Option<i64> {
+        self.lock().values().next().copied()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Seq, i64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,146 @@
+//! What an answer means: a pure function of status, headers and body.
+//!
+//! | answer | means |
+//! |---|---|
+//! | 204 | stored |
+//! | 201 | partly stored (cloud dialects): a complaint without names |
+//! | 400, 422, a 500 that says `partial write` | a complaint about lines: see below |
+//! | 413 | too large |
+//! | 429 503 | busy; `Retry-After` in seconds or as a date |
+//! | 408 425, other 5xx | failed |
+//! | 500 `retention policy not found`; 401 403 404 405 406 415 451; 200, 3xx, the rest | misconfigured, a proxy, a portal |
+//!
+//! Complaints, in the words of InfluxDB 1.6 and 2.7 (`tests.rs` has them verbatim):
+//! - `unable to parse '<line>': <reason>`, one for each bad line. 2.x stores nothing, 1.x the rest.
+//! - `partial write: field type conflict: input field "f" on measurement "m" is type integer, already
+//!   exists as type float dropped=3`: names the first conflict, and how many lines were dropped in all.
+//! - `partial write: points beyond retention policy dropped=2` (1.x), `... dropped 2 points outside
+//!   retention policy of duration ... dropped=2` (2.x): the oldest ones.
+//! - `partial write: <else> dropped=7`: a limit on series, a reserved name.
+//!
+//! Which lines are meant is for `accused.rs` to find, which has the lines.
+
+use std::time::{Duration, SystemTime};
+
+use crate::sink::influx::text;
+
+/// What an answer says, before it is known which lines it means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Stored,
+    Complaint(Complaint),
+    TooLarge(String),
+    Busy { retry_after: Option<Duration>, text: String },
+    Failed(String),
+    Misconfigured(String),
+}
+
+/// Something is wrong with some lines. The text is the other end's, whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Complaint {
+    /// The bad lines stand in the text.
+    Unparsable {
+        text: String,
+    },
+    Conflict {
+        conflict: Conflict,
+        dropped: Option<u64>,
+        text: String,
+    },
+    /// The oldest lines were dropped, this many.
+    TooOld {
+        dropped: Option<u64>,
+        text: String,
+    },
+    /// Some lines were dropped, this many if it says so.
+    Partial {
+        dropped: Option<u64>,
+        text: String,
+    },
+    /// It may be a line and it may be the request.
+    Vague {
+        text: String,
+    },
+}
+
+/// A field that has another type in the database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    pub measurement: String,
+    pub field: String,
+    /// The type of the refused value, in the database's word.
+    pub found: String,
+}
+
+/// `now` is for a `Retry-After` that is a date.
+pub fn judge(status: u16, retry_after: Option<&str>, body: &[u8], now: SystemTime) -> Verdict {
+    let text = text::message(body);
+    match status {
+        204 => Verdict::Stored,
+        201 => Verdict::Complaint(Complaint::Partial { dropped: dropped(&text), text }),
+        400 | 422 => Verdict::Complaint(complaint(text)),
+        413 => Verdict::TooLarge(text),
+        429 | 503 => {
+            let retry_after = retry_after.and_then(|value| wait(value, now));
+            Verdict::Busy { retry_after, text: with_status(status, &text) }
+        }
+        500 if text.contains("retention policy not found") => Verdict::Misconfigured(text),
+        500 if text.contains("partial write") => Verdict::Complaint(complaint(text)),
+        408 | 425 | 500..=599 => Verdict::Failed(with_status(status, &text)),
+        _ => Verdict::Misconfigured(with_status(status, &text)),
+    }
+}
+
+fn complaint(text: String) -> Complaint {
+    let dropped = dropped(&text);
+    if text.contains("unable to parse '") {
+        Complaint::Unparsable { text }
+    } else if let Some(conflict) = conflict(&text) {
+        Complaint::Conflict { conflict, dropped, text }
+    } else if text.contains("points beyond retention policy")
+        || (text.contains("points outside retention policy") && !text.contains("Write Window"))
+    {
+        Complaint::TooOld { dropped, text }
+    } else if text.contains("partial write") {
+        Complaint::Partial { dropped, text }
+    } else {
+        Complaint::Vague { text }
+    }
+}
+
+/// `... field type conflict: input field "f" on measurement "m" is type integer, already exists ...`
+fn conflict(text: &str) -> Option<Conflict> {
+    let (_, rest) = text.split_once("field type conflict: input field \"")?;
+    let (field, rest) = rest.split_once("\" on measurement \"")?;
+    let (measurement, rest) = rest.split_once("\" is type ")?;
+    let (found, _) = rest.split_once(", already exists as type ")?;
+    Some(Conflict {
+        measurement: measurement.to_owned(),
+        field: field.to_owned(),
+        found: found.to_owned(),
+    })
+}
+
+/// The number after the last `dropped=`.
+fn dropped(text: &str) -> Option<u64> {
+    let (_, rest) = text.rsplit_once("dropped=")?;
+    let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse().ok()
+}
+
+/// `Retry-After`: seconds, or a date.
+fn wait(value: &str, now: SystemTime) -> Option<Duration> {
+    let value = value.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    Some(date.duration_since(now).unwrap_or_default())
+}
+
+fn with_status(status: u16, text: &str) -> String {
+    if text.is_empty() { format!("HTTP {status}") } else { format!("HTTP {status}: {text}") }
+}
+
+#[cfg(test)]
+mod tests;
