@@ -46,7 +46,11 @@ pub async fn run(options: &Options) -> io::Result<Report> {
         let rate = options.rate.map(|all| all / f64::from(options.connections));
         let ring = Ring::new(index, options.qos, options.window);
         let part = Part::of(options.until, index, options.connections);
-        running.spawn(Connection { stream, ring, part, rate, report: Report::default() }.run());
+        // Spread over the time between two messages of a device, not all at one moment.
+        let turn = f64::from(index) / f64::from(options.connections);
+        let phase = rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(turn / rate));
+        let report = Report::default();
+        running.spawn(Connection { stream, ring, part, rate, phase, report }.run());
     }
     let mut report = Report::default();
     while let Some(ended) = running.join_next().await {
@@ -137,22 +141,25 @@ struct Connection {
     part: Part,
     /// Messages a second.
     rate: Option<f64>,
+    phase: Duration,
     report: Report,
 }
 
 impl Connection {
     async fn run(mut self) -> io::Result<Report> {
         let mut answers = Answers::default();
-        let began = Instant::now();
+        let began = Instant::now() + self.phase;
         let mut sent = 0;
         let mut answered = 0;
         loop {
             let now = Instant::now();
             let is_over = self.part.is_over(sent);
             let due = self.due(began, now, sent);
+            let mut is_full = false;
             if !is_over && due > 0 {
                 let max = due.min(self.part.readings - sent);
                 let (bytes, count) = self.ring.free(max, now);
+                is_full = count == 0;
                 if count > 0 {
                     timeout(SILENCE_MAX, self.stream.write_all(bytes)).await??;
                     sent += count;
@@ -164,14 +171,14 @@ impl Connection {
             if is_over && (self.ring.qos == 0 || answered == sent) {
                 break;
             }
-            let wake = self.wake(began, sent, is_over);
+            let wake = self.wake(began, sent, is_over || is_full);
             tokio::select! {
                 read = answers.fill(&mut self.stream) => {
                     read?;
                     answered += self.take(&mut answers);
                 }
                 () = sleep_until(wake) => {
-                    if is_over || self.rate.is_none() {
+                    if is_over || is_full || self.rate.is_none() {
                         return Err(io::Error::new(io::ErrorKind::TimedOut, "no PUBACK came"));
                     }
                 }
@@ -188,6 +195,9 @@ impl Connection {
     /// How many messages may go now, by the rate.
     fn due(&self, began: Instant, now: Instant, sent: u64) -> u64 {
         let Some(rate) = self.rate else { return u64::MAX };
+        if now < began {
+            return 0;
+        }
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -197,15 +207,14 @@ impl Connection {
         by_now.saturating_sub(sent)
     }
 
-    fn wake(&self, began: Instant, sent: u64, is_over: bool) -> Instant {
+    /// When the next message is due, or the run is over; if only an answer can help, when to give
+    /// up waiting for it.
+    fn wake(&self, began: Instant, sent: u64, needs_answer: bool) -> Instant {
         let silent = Instant::now() + SILENCE_MAX;
-        match self.rate {
-            #[expect(clippy::cast_precision_loss, reason = "a schedule")]
-            Some(rate) if !is_over => {
-                (began + Duration::from_secs_f64(sent as f64 / rate)).min(silent)
-            }
-            _ => silent,
-        }
+        let Some(rate) = self.rate.filter(|_| !needs_answer) else { return silent };
+        #[expect(clippy::cast_precision_loss, reason = "a schedule")]
+        let due = began + Duration::from_secs_f64(sent as f64 / rate);
+        due.min(self.part.deadline.unwrap_or(silent))
     }
 
     /// Counts what came in; how many PUBACKs there were.
