@@ -14,7 +14,7 @@ use std::{
 
 use proto::Timestamp;
 use tokio::{
-    task::JoinSet,
+    task::{JoinError, JoinSet},
     time::{Instant, sleep, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -188,6 +188,8 @@ impl Addresses {
 pub struct Fleet {
     shared: Arc<Shared>,
     running: JoinSet<io::Result<()>>,
+    /// Of a device that ended before anybody waited for it.
+    failed: Option<io::Error>,
 }
 
 impl Fleet {
@@ -224,7 +226,7 @@ impl Fleet {
                 runner.run().await
             });
         }
-        Ok(Self { shared, running })
+        Ok(Self { shared, running, failed: None })
     }
 
     pub fn watch(&self) -> Arc<Watch> {
@@ -238,7 +240,11 @@ impl Fleet {
 
     /// True once every device has sent all it was asked for and has been answered.
     pub fn is_finished(&mut self) -> bool {
-        while self.running.try_join_next().is_some() {}
+        while let Some(ended) = self.running.try_join_next() {
+            if let Err(error) = flat(ended) {
+                self.failed.get_or_insert(error);
+            }
+        }
         self.running.is_empty()
     }
 
@@ -249,9 +255,12 @@ impl Fleet {
     pub async fn finished(mut self, deadline: Duration) -> io::Result<Ledger> {
         let deadline = Instant::now() + deadline;
         while let Ok(Some(ended)) = timeout_at(deadline, self.running.join_next()).await {
-            ended.map_err(io::Error::other)??;
+            flat(ended)?;
         }
-        Ok(self.kill().await)
+        match self.failed.take() {
+            Some(error) => Err(error),
+            None => Ok(self.kill().await),
+        }
     }
 
     /// No new readings; waits as `finished` does until what was sent is answered.
@@ -265,6 +274,10 @@ impl Fleet {
         self.running.shutdown().await;
         self.shared.ledger.clone()
     }
+}
+
+fn flat(ended: Result<io::Result<()>, JoinError>) -> io::Result<()> {
+    ended.unwrap_or_else(|panicked| Err(io::Error::other(panicked)))
 }
 
 const CONNECT_APART: Duration = Duration::from_micros(200);

@@ -114,8 +114,10 @@ fn apply(runner: &mut Runner, seqs: &[u64], answer: &Answer) -> io::Result<Optio
     match answer.status {
         StatusCode::MULTI_STATUS => {
             let named = refused_places(&answer.body);
+            // Where not all are named, a reading that is not may still have been refused.
+            let more = named.iter().find(|entry| entry.index.is_none());
             for (place, &seq) in seqs.iter().enumerate() {
-                match named.iter().find(|refused| refused.index == place) {
+                match named.iter().find(|entry| entry.index == Some(place)).or(more) {
                     Some(refused) => runner.refused(&[seq], &refused.reason)?,
                     None => runner.acknowledged(&[seq])?,
                 }
@@ -150,21 +152,19 @@ fn defer(runner: &mut Runner, seqs: &[u64], retry_after: Option<Duration>) -> Du
 
 #[derive(Debug, Deserialize)]
 struct Refused {
-    index: usize,
+    /// None in an entry that only counts further ones.
+    index: Option<usize>,
+    /// Only this field was left out; the reading was taken.
+    field: Option<String>,
     #[serde(default)]
     reason: String,
 }
 
-/// What a 207 names, whichever key holds the list.
+/// The readings that a 207 names.
 fn refused_places(body: &[u8]) -> Vec<Refused> {
-    match serde_json::from_slice::<serde_json::Value>(body) {
-        Ok(serde_json::Value::Object(keys)) => {
-            keys.into_iter().find_map(|(_, value)| serde_json::from_value(value).ok())
-        }
-        Ok(list) => serde_json::from_value(list).ok(),
-        Err(_) => None,
-    }
-    .unwrap_or_default()
+    let mut listed: Vec<Refused> = serde_json::from_slice(body).unwrap_or_default();
+    listed.retain(|entry| entry.field.is_none());
+    listed
 }
 
 #[cfg(test)]
@@ -173,10 +173,11 @@ mod tests {
 
     #[test]
     fn finds_what_a_207_refused() {
-        let body = br#"{"taken":2,"refused":[{"index":1,"reason":"no field"}]}"#;
+        let body = br#"[{"index":1,"reason":"no field"},{"index":2,"field":"x","reason":"no"},
+            {"not_listed":7}]"#;
         let refused = refused_places(body);
-        assert_eq!(refused.len(), 1);
-        assert_eq!((refused[0].index, refused[0].reason.as_str()), (1, "no field"));
+        assert_eq!((refused[0].index, refused[0].reason.as_str()), (Some(1), "no field"));
+        assert!(!refused.iter().any(|entry| entry.index == Some(2)));
         assert!(refused_places(b"not json").is_empty());
     }
 }

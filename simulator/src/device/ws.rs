@@ -6,6 +6,7 @@
 
 use std::{collections::VecDeque, io, time::Duration};
 
+use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde::Deserialize;
 use tokio::{
@@ -25,6 +26,9 @@ const WRITE_MAX: Duration = Duration::from_secs(30);
 const GOODBYE_MAX: Duration = Duration::from_secs(1);
 /// After a "not now": a constrained device does not ask again at once.
 const RETRY_WAIT: Duration = Duration::from_millis(500);
+/// A gateway that says nothing for so long is asked whether it is there, and left after as long
+/// again.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
 const UNANSWERED_MAX: usize = 64;
 
 type Stream = WebSocketStream<MaybeTlsStream<TcpStream>>;
@@ -40,6 +44,7 @@ pub(super) async fn session(runner: &mut Runner) -> io::Result<Ended> {
     runner.backoff.reset();
     let mut numbers = Numbers::default();
     let mut quiet_until = Instant::now();
+    let mut silence = Silence { asked: false, until: Instant::now() + SILENCE_MAX };
     let leave_at = runner.leave_at();
     while !runner.is_finished() {
         let next = if Instant::now() < quiet_until {
@@ -53,8 +58,17 @@ pub(super) async fn session(runner: &mut Runner) -> io::Result<Ended> {
         let received = tokio::select! {
             received = stream.next() => received,
             () = runner.due(next) => continue,
+            () = sleep_until(silence.until) => {
+                let ping = timeout(WRITE_MAX, stream.send(Message::Ping(Bytes::new())));
+                if silence.asked || !matches!(ping.await, Ok(Ok(()))) {
+                    return Ok(Ended::Failed("the gateway says nothing".to_owned()));
+                }
+                silence = Silence { asked: true, until: Instant::now() + SILENCE_MAX };
+                continue;
+            }
             () = sleep_until(leave_at) => return Ok(Ended::Left),
         };
+        silence = Silence { asked: false, until: Instant::now() + SILENCE_MAX };
         let text = match received {
             Some(Ok(Message::Text(text))) => text,
             Some(Ok(Message::Close(_))) | None => {
@@ -137,6 +151,11 @@ fn answered(runner: &mut Runner, numbers: &mut Numbers, answer: &Answer) -> io::
     }
 }
 
+struct Silence {
+    asked: bool,
+    until: Instant,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Answer {
@@ -155,7 +174,7 @@ enum Answer {
 /// Which reading is which message on this connection.
 #[derive(Debug, Default)]
 struct Numbers {
-    /// The number of the last message answered by an `ack`.
+    /// The number of the last message before the oldest that is not answered.
     answered: u64,
     /// Readings of the messages after that, `None` where a `nack` took it out.
     unanswered: VecDeque<Option<u64>>,
@@ -179,7 +198,13 @@ impl Numbers {
 
     fn refused(&mut self, number: u64) -> Option<u64> {
         let place = number.checked_sub(self.answered + 1)?;
-        self.unanswered.get_mut(usize::try_from(place).ok()?)?.take()
+        let seq = self.unanswered.get_mut(usize::try_from(place).ok()?)?.take();
+        // An `ack` need not come after it, if it was the last message.
+        while self.unanswered.front().is_some_and(Option::is_none) {
+            self.unanswered.pop_front();
+            self.answered += 1;
+        }
+        seq
     }
 }
 
@@ -199,6 +224,21 @@ mod tests {
         assert_eq!(numbers.refused(3), None, "answered before");
         assert_eq!(numbers.acknowledged(3), Vec::<u64>::new());
         assert_eq!(numbers.acknowledged(99), [33], "no more than was sent");
+    }
+
+    #[test]
+    fn messages_that_were_all_nacked_leave_room_without_an_ack() {
+        let mut numbers = Numbers::default();
+        for seq in [30, 31, 32] {
+            numbers.sent(seq);
+        }
+        assert_eq!((numbers.refused(2), numbers.unanswered.len()), (Some(31), 3));
+        assert_eq!((numbers.refused(1), numbers.unanswered.len()), (Some(30), 1));
+        assert_eq!(numbers.refused(3), Some(32));
+        assert!(numbers.unanswered.is_empty());
+        numbers.sent(33);
+        assert_eq!(numbers.acknowledged(3), Vec::<u64>::new(), "an ack that comes late");
+        assert_eq!(numbers.acknowledged(4), [33]);
     }
 
     #[test]

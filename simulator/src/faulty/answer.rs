@@ -21,9 +21,10 @@ pub(super) type Body = BoxBody<Bytes, std::io::Error>;
 #[derive(Debug)]
 pub(super) enum Outcome {
     Stored,
-    /// v2: nothing was stored. v1: the good lines were, and the first bad one is named.
+    /// v2: nothing was stored. v1: the good lines were, if there were any. Every bad one is named.
     Malformed {
         why: String,
+        good: usize,
     },
     /// Some were not stored; the first reason is named.
     Partial {
@@ -35,13 +36,13 @@ pub(super) enum Outcome {
 pub(super) fn of_outcome(dialect: Dialect, outcome: &Outcome) -> Response<Body> {
     let (status, text) = match (dialect, outcome) {
         (_, Outcome::Stored) => return empty(StatusCode::NO_CONTENT),
-        (Dialect::V1, Outcome::Malformed { why }) => {
+        (Dialect::V1, Outcome::Malformed { why, good: 1.. }) => {
             (StatusCode::BAD_REQUEST, format!("partial write: {why} dropped=0"))
         }
         (Dialect::V1, Outcome::Partial { why, dropped }) => {
             (StatusCode::BAD_REQUEST, format!("partial write: {why} dropped={dropped}"))
         }
-        (Dialect::V2, Outcome::Malformed { why }) => (StatusCode::BAD_REQUEST, why.clone()),
+        (_, Outcome::Malformed { why, .. }) => (StatusCode::BAD_REQUEST, why.clone()),
         (Dialect::V2, Outcome::Partial { why, dropped }) => (
             StatusCode::UNPROCESSABLE_ENTITY,
             format!("failure writing points to database: partial write: {why} dropped={dropped}"),
@@ -79,14 +80,18 @@ fn code_word(status: StatusCode) -> &'static str {
 }
 
 /// What each status says when nothing more is known.
-pub(super) fn words(status: StatusCode) -> &'static str {
-    match status.as_u16() {
-        401 => "unauthorized access",
-        403 => "insufficient permissions for write",
-        404 => "bucket \"iot\" not found",
-        413 => "unable to read data: request body too large",
-        429 => "too many requests",
-        503 => "unexpected error writing points to database: timeout",
+pub(super) fn words(dialect: Dialect, status: StatusCode) -> &'static str {
+    match (dialect, status.as_u16()) {
+        (Dialect::V1, 401) => "authorization failed",
+        (Dialect::V1, 404) => "database not found: \"iot\"",
+        (Dialect::V1, 413) => "Request Entity Too Large",
+        (Dialect::V1, 503) => "timeout",
+        (_, 401) => "unauthorized access",
+        (_, 403) => "insufficient permissions for write",
+        (_, 404) => "bucket \"iot\" not found",
+        (_, 413) => "unable to read data: request body too large",
+        (_, 429) => "too many requests",
+        (_, 503) => "unexpected error writing points to database: timeout",
         _ => "internal error",
     }
 }

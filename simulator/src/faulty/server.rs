@@ -13,7 +13,10 @@ use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited, StreamBody};
 use hyper::body::{Frame, Incoming};
 use serde_json::json;
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 
 use super::{
     Config, Stats,
@@ -89,11 +92,12 @@ impl Database {
         let is_gzip = request.headers().get(header::CONTENT_ENCODING).is_some_and(|v| v == "gzip");
         let unit = unit(request.uri().query().unwrap_or_default());
         let bytes_max = behaviour.body_bytes_max.unwrap_or(BODY_BYTES_MAX);
-        let body = match Limited::new(request.into_body(), bytes_max).collect().await {
+        let body = Limited::new(request.into_body(), bytes_max).collect();
+        let body = match timeout(BODY_MAX, body).await.map_err(|_| Closed)? {
             Ok(body) => body.to_bytes(),
             Err(error) if error.is::<LengthLimitError>() => {
                 let status = StatusCode::PAYLOAD_TOO_LARGE;
-                return Ok(answer::error(dialect, status, answer::words(status)));
+                return Ok(answer::error(dialect, status, answer::words(dialect, status)));
             }
             Err(_) => return Err(Closed), // The client went away.
         };
@@ -105,7 +109,7 @@ impl Database {
             Answer::Busy { retry_after_s } => return Ok(busy(dialect, retry_after_s)),
             Answer::Status { code } => {
                 let status = StatusCode::from_u16(code).unwrap_or(StatusCode::IM_A_TEAPOT);
-                return Ok(answer::error(dialect, status, answer::words(status)));
+                return Ok(answer::error(dialect, status, answer::words(dialect, status)));
             }
             Answer::Normal | Answer::ApplyThenClose | Answer::Truncated => {}
         }
@@ -153,7 +157,7 @@ impl Database {
             return None;
         }
         let status = StatusCode::UNAUTHORIZED;
-        Some(answer::error(dialect, status, answer::words(status)))
+        Some(answer::error(dialect, status, answer::words(dialect, status)))
     }
 
     fn apply(
@@ -171,7 +175,7 @@ impl Database {
         }
         // Read outside the lock: other requests go on meanwhile.
         let mut good = Vec::new();
-        let mut malformed = None;
+        let mut malformed = Vec::new();
         let mut examples = Vec::new();
         let mut lines = 0;
         for (bytes, point) in line::points(body, unit) {
@@ -181,27 +185,27 @@ impl Database {
             match point {
                 Ok(point) if !matched => good.push((bytes, point)),
                 Ok(_) => {
-                    let why = format!("unable to parse '{}': refused on purpose", text());
-                    malformed.get_or_insert(why);
+                    malformed.push(format!("unable to parse '{}': refused on purpose", text()));
                 }
                 Err(why) => {
                     let why = format!("unable to parse '{}': {why}", text());
                     examples.push(why.clone());
-                    malformed.get_or_insert(why);
+                    malformed.push(why);
                 }
             }
         }
         let mut state = self.state();
         state.stats.malformed(examples);
-        if let (Dialect::V2, Some(why)) = (dialect, &malformed) {
-            return Outcome::Malformed { why: why.clone() };
+        let why = malformed.join("\n");
+        if dialect == Dialect::V2 && !malformed.is_empty() {
+            return Outcome::Malformed { why, good: 0 };
         }
         state.stats.lines += lines;
         let refused = state.store_all(behaviour, number, &good);
-        match (refused, malformed) {
-            (Some((why, dropped)), _) => Outcome::Partial { why: why.to_string(), dropped },
-            (None, Some(why)) => Outcome::Malformed { why },
-            (None, None) => Outcome::Stored,
+        match refused {
+            Some((why, dropped)) => Outcome::Partial { why: why.to_string(), dropped },
+            None if malformed.is_empty() => Outcome::Stored,
+            None => Outcome::Malformed { why, good: good.len() },
         }
     }
 }
@@ -258,6 +262,8 @@ fn refuse_on_purpose(
     })
 }
 
+/// From the head of a request to the end of its body.
+const BODY_MAX: Duration = Duration::from_mins(1);
 const BODY_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 fn contains(bytes: &[u8], text: Option<&str>) -> bool {
@@ -296,7 +302,7 @@ fn inflate(body: &[u8]) -> io::Result<Bytes> {
 
 fn busy(dialect: Dialect, retry_after_s: Option<u64>) -> Response<Body> {
     let status = StatusCode::SERVICE_UNAVAILABLE;
-    let mut response = answer::error(dialect, status, answer::words(status));
+    let mut response = answer::error(dialect, status, answer::words(dialect, status));
     if let Some(seconds) = retry_after_s {
         response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
     }

@@ -94,7 +94,10 @@ async fn a_malformed_line_stores_nothing_on_v2_and_the_rest_on_v1() {
     let answer = v1(&faulty, body).await;
     assert_eq!(status(&answer), 400);
     assert!(answer.contains("partial write: unable to parse 'm x= 2'"), "{answer}");
-    assert_eq!((faulty.points(), faulty.stats().malformed), (2, 2));
+    let none = v1(&faulty, "m x=\nm y=\n").await;
+    assert!(status(&none) == 400 && !none.contains("partial"), "{none}");
+    assert!(none.contains("'m x='") && none.contains("'m y='"), "every one is named: {none}");
+    assert_eq!((faulty.points(), faulty.stats().malformed), (2, 4));
     assert!(faulty.stats().malformed_examples[0].contains("m x= 2"));
 }
 
