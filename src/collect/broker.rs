@@ -29,10 +29,8 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::{
-    intake::Intake,
-    stats::{Counter, Gauge},
-};
+use crate::intake::Intake;
+use crate::stats::{Counter, Gauge};
 
 use self::{
     backoff::Backoff,

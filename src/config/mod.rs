@@ -22,6 +22,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod units;
+mod value;
 
 use std::{
     fmt, fs, io,

@@ -21,6 +21,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::nearest::nearest;
 use super::place::Problems;
+use super::value::{article, list, text, with_unit};
 use super::{Surroundings, units};
 
 /// What reading needs beside the text.
@@ -378,37 +379,4 @@ impl<'t> Table<'t> {
             name => format!("{name}.{key}"),
         }
     }
-}
-
-fn text(value: &DeValue<'_>) -> Result<String, String> {
-    match value {
-        DeValue::String(text) => Ok(text.to_string()),
-        other => Err(format!("expected a text in quotes, found {}", article(other))),
-    }
-}
-
-fn with_unit(value: &DeValue<'_>, example: &str) -> Result<String, String> {
-    match value {
-        DeValue::String(text) => Ok(text.to_string()),
-        DeValue::Integer(_) | DeValue::Float(_) => {
-            Err(format!("a number needs its unit, in quotes, for example \"{example}\""))
-        }
-        other => Err(format!("expected for example \"{example}\", found {}", article(other))),
-    }
-}
-
-fn article(value: &DeValue<'_>) -> &'static str {
-    match value {
-        DeValue::String(_) => "a text",
-        DeValue::Integer(_) => "a whole number",
-        DeValue::Float(_) => "a number",
-        DeValue::Boolean(_) => "true or false",
-        DeValue::Datetime(_) => "a date",
-        DeValue::Array(_) => "a list",
-        DeValue::Table(_) => "a table",
-    }
-}
-
-fn list(names: &[&str]) -> String {
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
