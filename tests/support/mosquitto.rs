@@ -37,7 +37,8 @@ impl Mosquitto {
         let mut broker = Self { port, binary, dir, process: None };
         let text = format!(
             "listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\nuser root\n\
-             persistence true\npersistence_location {}/\n{config}\n",
+             persistence true\npersistence_location {}/\n\
+             log_type error\nlog_type warning\nlog_type notice\nlog_type subscribe\n{config}\n",
             broker.dir.path().display()
         );
         fs::write(broker.config(), text).unwrap();
@@ -67,6 +68,15 @@ impl Mosquitto {
     /// Its sessions and queues are gone, as if its disk were. While it is stopped.
     pub fn forget(&self) {
         fs::remove_file(self.dir.path().join("mosquitto.db")).unwrap();
+    }
+
+    /// Waits until somebody has subscribed to `filter` at QoS 1.
+    pub fn wait_subscribed(&self, filter: &str) {
+        let line = format!(" 1 {filter}\n");
+        wait_for(&format!("a subscription to {filter}"), START_MAX, || {
+            let log = self.log();
+            if log.contains(&line) { Ok(()) } else { Err(log) }
+        });
     }
 
     pub fn log(&self) -> String {
