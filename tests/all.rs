@@ -8,7 +8,6 @@
 )]
 #![expect(unreachable_pub, reason = "`pub` says what a module offers to the others of this binary")]
 
-mod clients;
 mod collector;
 mod parts;
 #[expect(dead_code, reason = "launchers are complete before the tests that need all of them are")]
