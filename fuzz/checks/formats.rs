@@ -43,21 +43,33 @@ fn check(payload: &[u8], decode: Decode) {
     }
     let mut lines = Vec::new();
     let mut frames = frame::Encoder::default();
+    let mut written = Vec::new();
     for reading in &readings {
-        reading.with_ref(|reading| {
-            check_reading(&reading);
-            line::write(&reading, &mut lines).expect("what was taken can be written");
-            frames.push(&reading);
+        reading.with_ref(|whole| {
+            check_reading(&whole);
+            frames.push(&whole);
+            match line::write(&whole, &mut lines) {
+                Ok(()) => written.push(reading.clone()),
+                Err(reason) => assert!(may_be_unwritable(&whole), "{reason}: {reading:?}"),
+            }
         });
     }
     let mut bytes = Vec::new();
     frames.finish(&mut bytes);
     let bare = Context { tags: &[], ..context() };
-    for (payload, decode) in [(&lines, line::decode as Decode), (&bytes, frame::decode)] {
+    let decodes = [(&lines, line::decode as Decode, written), (&bytes, frame::decode, readings)];
+    for (payload, decode, expected) in decodes {
         let (back, bad) = decoded(payload, &bare, decode);
         assert!(bad.is_empty(), "{bad:?}");
-        assert_eq!(back, readings);
+        assert_eq!(back, expected);
     }
+}
+
+/// The one thing that is stored and cannot be written as line protocol: a backslash before a
+/// separator in a tag, and quotes.
+fn may_be_unwritable(reading: &ReadingRef<'_>) -> bool {
+    let pair = |text: &&str| ["\\,", "\\ ", "\\="].iter().any(|pair| text.contains(pair));
+    reading.tags.iter().any(|(key, value)| pair(key) || pair(value))
 }
 
 fn context() -> Context<'static> {

@@ -1,6 +1,7 @@
-//! Which names and tag values a reading may have. Three rules beyond the limits come from what
-//! reads them in the end: line protocol cannot write a name that ends in a backslash, takes a
-//! measurement that begins with `#` for a comment, and InfluxDB keeps `time` for itself.
+//! Which names and tag values a reading may have. The rules beyond the limits come from what reads
+//! them in the end: line protocol cannot write a name that ends in a backslash, takes a measurement
+//! that begins with `#` for a comment, and loses its way with some backslashes inside a name;
+//! InfluxDB keeps `time` for itself.
 
 use crate::{Kind, Limits, Reason};
 
@@ -13,9 +14,9 @@ pub(crate) fn measurement(name: &str, limits: &Limits) -> Result<(), Reason> {
             "begins with #, which line protocol takes for a comment",
         ));
     }
-    let swallowed = |pair: &[u8]| matches!(pair, [b'\\', b',' | b' ' | b'=']);
-    if name.as_bytes().windows(2).any(swallowed) {
-        let problem = "has a backslash before a comma, space or =, which InfluxDB takes away";
+    if loses_backslash(name) {
+        let problem =
+            "has a backslash before a comma, space, = or quote, which InfluxDB takes away";
         return Err(fault("measurement", name, problem));
     }
     Ok(())
@@ -34,7 +35,30 @@ pub(crate) fn tag(key: &str, value: &str, limits: &Limits) -> Result<(), Reason>
 
 pub(crate) fn field(name: &str, limits: &Limits) -> Result<(), Reason> {
     sane("field name", name, limits.name_bytes_max)?;
+    if swallows_separator(name) {
+        let problem = "has a backslash before a comma, space or =, which InfluxDB cannot read";
+        return Err(fault("field name", name, problem));
+    }
     not_time("field name", name)
+}
+
+/// Whether a backslash stands before what InfluxDB 1.x and 2.x unescape in a measurement: what they
+/// make of it cannot be found again, however it is written.
+pub(crate) fn loses_backslash(name: &str) -> bool {
+    let pair = |pair: &[u8]| matches!(pair, [b'\\', b',' | b' ' | b'=' | b'"']);
+    name.contains('\\') && name.as_bytes().windows(2).any(pair)
+}
+
+/// Whether an odd number of backslashes stands before a separator. Where InfluxDB takes two of them
+/// for a pair, the separator, escaped, is none of the name any more.
+pub(crate) fn swallows_separator(name: &str) -> bool {
+    let mut odd = false;
+    name.contains('\\')
+        && name.bytes().any(|byte| {
+            let swallowed = odd && matches!(byte, b',' | b' ' | b'=');
+            odd = byte == b'\\' && !odd;
+            swallowed
+        })
 }
 
 /// The beginning of what may be long, fit for a log line and a person.
@@ -102,7 +126,12 @@ mod tests {
         assert_eq!(kind(measurement("a\\", &limits)), Some(Kind::Name));
         assert_eq!(kind(measurement("#a", &limits)), Some(Kind::Name));
         assert_eq!(kind(measurement("a\\,b", &limits)), Some(Kind::Name));
+        assert_eq!(kind(measurement("a\\\"b", &limits)), Some(Kind::Name));
         assert_eq!(kind(measurement("a\\b", &limits)), None);
+        assert_eq!(kind(field("a\\ b", &limits)), Some(Kind::Name));
+        assert_eq!(kind(field("a\\\\\\=b", &limits)), Some(Kind::Name));
+        assert_eq!(kind(field("a\\\\ b", &limits)), None);
+        assert_eq!(kind(field("a\\\"b", &limits)), None);
         assert_eq!(kind(measurement("123456789", &limits)), Some(Kind::Limit));
         assert_eq!(kind(field("time", &limits)), Some(Kind::Name));
         assert_eq!(kind(field("times", &limits)), None);

@@ -91,7 +91,7 @@ impl<'p> Line<'p> {
         self.fields.clear();
         self.left_out.clear();
         self.arena.clear();
-        self.measurement = self.name(|byte| matches!(byte, b',' | b' '), "missing measurement")?;
+        self.measurement = self.measurement()?;
         while self.take(b',') {
             self.tag()?;
         }
@@ -112,11 +112,11 @@ impl<'p> Line<'p> {
     }
 
     fn tag(&mut self) -> Result<(), Broken> {
-        let key = self.name(is_separator, "missing tag key")?;
+        let key = self.name("missing tag key")?;
         if !self.take(b'=') {
             return self.broken("missing tag value");
         }
-        let value = self.name(is_separator, "missing tag value")?;
+        let value = self.name("missing tag value")?;
         if self.peek() == Some(b'=') {
             return self.broken("an = in a tag value needs a backslash before it");
         }
@@ -128,7 +128,7 @@ impl<'p> Line<'p> {
     }
 
     fn field(&mut self) -> Result<(), Broken> {
-        let name = self.name(is_separator, "missing field key")?;
+        let name = self.field_name()?;
         if !self.take(b'=') {
             return self.broken("invalid field format: no = after the field key");
         }
@@ -192,29 +192,50 @@ impl<'p> Line<'p> {
         self.piece(start, end, escaped, |byte| matches!(byte, b'"' | b'\\'))
     }
 
-    /// Up to a byte that ends it; a backslash takes that meaning from comma, space and `=`.
-    fn name(
-        &mut self,
-        ends: impl Fn(u8) -> bool,
-        if_empty: &'static str,
-    ) -> Result<Piece<'p>, Broken> {
+    /// Here the backslash is taken from a quote as well.
+    fn measurement(&mut self) -> Result<Piece<'p>, Broken> {
         let start = self.at;
-        let mut escaped = false;
-        loop {
-            self.skip_while_in_line(|byte| byte != b'\\' && !ends(byte));
-            if self.peek() != Some(b'\\') {
-                break;
-            }
-            escaped = true;
-            self.at += 1;
-            if self.peek().is_some_and(is_separator) {
-                self.at += 1;
-            }
+        let escaped = self.skip_escaping(|byte| matches!(byte, b',' | b' '), is_separator);
+        if self.at == start {
+            return self.broken("missing measurement");
         }
+        self.piece(start, self.at, escaped, |byte| is_separator(byte) || byte == b'"')
+    }
+
+    /// Up to a byte that ends it; a backslash takes that meaning from comma, space and `=`.
+    fn name(&mut self, if_empty: &'static str) -> Result<Piece<'p>, Broken> {
+        let start = self.at;
+        let escaped = self.skip_escaping(is_separator, is_separator);
         if self.at == start {
             return self.broken(if_empty);
         }
         self.piece(start, self.at, escaped, is_separator)
+    }
+
+    /// As influxd has it, a backslash gives its meaning away to another one as well, and it is taken
+    /// from a quote.
+    fn field_name(&mut self) -> Result<Piece<'p>, Broken> {
+        let start = self.at;
+        let escaped = self.skip_escaping(is_separator, |byte| is_separator(byte) || byte == b'\\');
+        if self.at == start {
+            return self.broken("missing field key");
+        }
+        self.piece(start, self.at, escaped, |byte| is_separator(byte) || byte == b'"')
+    }
+
+    /// True if there is a backslash.
+    fn skip_escaping(&mut self, ends: impl Fn(u8) -> bool, escapable: impl Fn(u8) -> bool) -> bool {
+        let mut escaped = false;
+        loop {
+            self.skip_while_in_line(|byte| byte != b'\\' && !ends(byte));
+            if !self.take(b'\\') {
+                return escaped;
+            }
+            escaped = true;
+            if self.peek().is_some_and(&escapable) {
+                self.at += 1;
+            }
+        }
     }
 
     fn time(&mut self) -> Result<Time, Broken> {

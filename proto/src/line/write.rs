@@ -6,7 +6,10 @@
 //! never lets such names in; here they are refused again, because a line that says something else
 //! than its reading is worse than none.
 
-use crate::{Kind, ReadingRef, Reason, Time, ValueRef, names::short};
+use crate::{
+    Kind, ReadingRef, Reason, Time, ValueRef,
+    names::{loses_backslash, short, swallows_separator},
+};
 
 /// What the database at the other end can take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,18 +67,21 @@ fn line(
     out: &mut Vec<u8>,
     mut left_out: impl FnMut(&str, Reason),
 ) -> Result<(), Reason> {
+    let line_start = out.len();
+    let mut is_risky = false;
     put_measurement(reading.measurement, out)?;
     for (key, value) in reading.tags {
         out.push(b',');
         put_name(key, out)?;
         out.push(b'=');
         put_name(value, out)?;
+        is_risky |= swallows_separator(key) || swallows_separator(value);
     }
     let mut separator = b' ';
     for &(name, value) in reading.fields {
         let start = out.len();
         out.push(separator);
-        put_name(name, out)?;
+        put_field_name(name, out)?;
         out.push(b'=');
         match put_value(value, dialect, out) {
             Ok(()) => separator = b',',
@@ -88,6 +94,13 @@ fn line(
     if separator == b' ' {
         return Err(Reason::new(Kind::NoFields, "no field that this database can take"));
     }
+    if is_risky && out.iter().skip(line_start).any(|byte| *byte == b'"') {
+        // InfluxDB finds the end of a line by another rule than its parts: there two backslashes are
+        // a pair, the separator behind them counts, and then it mistakes which quotes begin a text.
+        let text =
+            "a backslash before a separator in a tag, and quotes: its end would not be found";
+        return Err(Reason::new(Kind::Name, text));
+    }
     put_time(reading.time, out)?;
     out.push(b'\n');
     Ok(())
@@ -98,20 +111,32 @@ fn put_measurement(name: &str, out: &mut Vec<u8>) -> Result<(), Reason> {
         out.extend_from_slice(name.as_bytes());
         return Ok(());
     }
-    let swallowed = |pair: &[u8]| matches!(pair, [b'\\', b',' | b' ' | b'=']);
-    if name.starts_with('#') || name.as_bytes().windows(2).any(swallowed) {
+    if name.starts_with('#') || loses_backslash(name) {
         return Err(unwritable(name));
     }
-    put_escaped(name, b", ", out)
+    put_escaped(name, |_, byte| matches!(byte, b',' | b' '), out)
 }
 
-/// Tag names, tag values and field names.
+/// Tag names and tag values.
 fn put_name(name: &str, out: &mut Vec<u8>) -> Result<(), Reason> {
     if is_plain(name) {
         out.extend_from_slice(name.as_bytes());
         return Ok(());
     }
-    put_escaped(name, b",= ", out)
+    put_escaped(name, |_, byte| is_separator(byte), out)
+}
+
+/// Of field names InfluxDB takes a backslash away from a quote as well, so a quote behind one gets
+/// one of its own.
+fn put_field_name(name: &str, out: &mut Vec<u8>) -> Result<(), Reason> {
+    if is_plain(name) {
+        out.extend_from_slice(name.as_bytes());
+        return Ok(());
+    }
+    if swallows_separator(name) {
+        return Err(unwritable(name));
+    }
+    put_escaped(name, |before, byte| is_separator(byte) || before == b'\\' && byte == b'"', out)
 }
 
 /// Without anything that might need a second look: most names.
@@ -119,17 +144,27 @@ fn is_plain(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte > b',' && byte != b'=' && byte != b'\\')
 }
 
-fn put_escaped(name: &str, escaped: &[u8], out: &mut Vec<u8>) -> Result<(), Reason> {
+fn put_escaped(
+    name: &str,
+    is_escaped: impl Fn(u8, u8) -> bool,
+    out: &mut Vec<u8>,
+) -> Result<(), Reason> {
     if name.is_empty() || name.ends_with('\\') || name.bytes().any(|byte| byte < b' ') {
         return Err(unwritable(name));
     }
+    let mut before = 0;
     for byte in name.bytes() {
-        if escaped.contains(&byte) {
+        if is_escaped(before, byte) {
             out.push(b'\\');
         }
         out.push(byte);
+        before = byte;
     }
     Ok(())
+}
+
+fn is_separator(byte: u8) -> bool {
+    matches!(byte, b',' | b'=' | b' ')
 }
 
 fn unwritable(name: &str) -> Reason {
@@ -243,6 +278,26 @@ mod tests {
         given.time = Time::At(Timestamp::from_nanos(-7));
         let line = "a\\ b\\,c=d\\e,k\\ 1\\,\\==v\\ 1\\,\\=\\\" f\\ 1\\,\\==1i -7\n";
         assert_eq!(written(&given, Dialect::V2).0.as_deref(), Ok(line));
+    }
+
+    #[test]
+    fn a_backslash_before_a_separator_goes_only_where_it_can_be_read() {
+        let mut given = reading("m", &[("k\\ ", "v\\=v")], ("f", Value::Signed(1)));
+        let line = "m,k\\\\ =v\\\\=v f=1i\n".to_owned();
+        assert_eq!(written(&given, Dialect::V2).0, Ok(line));
+        given.fields[0].1 = Value::Text("x".to_owned());
+        assert_eq!(written(&given, Dialect::V2).0, Err(Kind::Name), "with quotes it has no end");
+
+        let mut given = field(Value::Signed(1));
+        for (name, expected) in [
+            ("f\\=", Err(Kind::Name)),
+            ("f\\\\=", Ok("m f\\\\\\==1i\n".to_owned())),
+            ("f\\\"", Ok("m f\\\\\"=1i\n".to_owned())),
+            ("f\"", Ok("m f\"=1i\n".to_owned())),
+        ] {
+            given.fields[0].0 = name.to_owned();
+            assert_eq!(written(&given, Dialect::V2).0, expected, "{name:?}");
+        }
     }
 
     #[test]
