@@ -41,6 +41,7 @@ pub use self::house::{Control, DeadLetters, Journal, Log, LogFormat, Runtime};
 pub use self::listen::{Http, Mqtt};
 pub use self::output::{Destination, Output};
 pub use self::place::{ConfigErrors, Place, Problem};
+pub use self::units::duration;
 
 /// All that an operator decides, checked.
 #[derive(Debug)]

@@ -16,7 +16,8 @@ const SIZES: &[(&str, u64)] = &[
     ("TiB", 1 << 40),
 ];
 
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+/// A time with its unit, such as `10s`: milliseconds to days.
+pub fn duration(text: &str) -> Result<Duration, String> {
     quantity(text, TIMES).map(Duration::from_millis).ok_or_else(|| {
         format!("`{text}` is no time; write for example \"500ms\", \"10s\" or \"5m\"")
     })

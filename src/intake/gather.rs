@@ -22,7 +22,7 @@ use super::parts::Parts;
 use super::refusals::{Payload, Refusals};
 use super::route::{FIELD, Route};
 use super::stats::SourceKind;
-use super::{Body, Intake, Outcome, decode};
+use super::{Body, Intake, Limits, Outcome, decode, with_site_tags};
 
 /// From here on a caller should seal.
 const LARGE_BYTES: usize = 256 * 1024;
@@ -89,7 +89,7 @@ impl Gather {
         };
         let context = Context {
             measurement: matched.measurement,
-            tags: &origin.intake.with_site_tags(matched.tags),
+            tags: &with_site_tags(origin.intake.site_tags(), matched.tags),
             field: matched.field,
             precision: matched.precision,
             ..origin.context()
@@ -107,7 +107,7 @@ impl Gather {
         let device = body.device.filter(|device| !device.is_empty());
         let tags = device.map(|device| ("device", device)).into_iter().collect();
         let context = Context {
-            tags: &origin.intake.with_site_tags(tags),
+            tags: &with_site_tags(origin.intake.site_tags(), tags),
             precision: body.precision,
             device_required: body.device_required,
             ..origin.context()
@@ -174,19 +174,22 @@ impl Origin {
         }
     }
 
-    /// What is known of any payload here.
     fn context(&self) -> Context<'static> {
-        let limits = self.intake.limits();
-        Context {
-            measurement: BODY_MEASUREMENT,
-            tags: &[],
-            field: FIELD,
-            precision: None,
-            arrival: self.arrival,
-            device_required: false,
-            depth_max: limits.json_depth_max,
-            keys_max: limits.json_keys_max,
-        }
+        bare_context(self.intake.limits(), self.arrival)
+    }
+}
+
+/// What is known of any payload before its route is.
+pub(super) fn bare_context(limits: &Limits, arrival: Timestamp) -> Context<'static> {
+    Context {
+        measurement: BODY_MEASUREMENT,
+        tags: &[],
+        field: FIELD,
+        precision: None,
+        arrival,
+        device_required: false,
+        depth_max: limits.json_depth_max,
+        keys_max: limits.json_keys_max,
     }
 }
 

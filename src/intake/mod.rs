@@ -12,6 +12,7 @@
 
 mod budget;
 pub mod decode;
+pub mod explain;
 mod gather;
 mod parts;
 mod refusals;
@@ -224,15 +225,22 @@ impl Intake {
         self.shared.carried.add(Counts { filtered: messages, ..Counts::default() });
     }
 
-    /// The tags of a route with those of the site; the route's own win.
-    fn with_site_tags<'a>(&'a self, mut tags: Vec<(&'a str, &'a str)>) -> Vec<(&'a str, &'a str)> {
-        for (name, value) in &self.shared.site_tags {
-            if !tags.iter().any(|(own, _)| own == name) {
-                tags.push((name, value));
-            }
-        }
-        tags
+    fn site_tags(&self) -> &[(String, String)] {
+        &self.shared.site_tags
     }
+}
+
+/// The tags of a route with those of the site; the route's own win.
+fn with_site_tags<'a>(
+    site_tags: &'a [(String, String)],
+    mut tags: Vec<(&'a str, &'a str)>,
+) -> Vec<(&'a str, &'a str)> {
+    for (name, value) in site_tags {
+        if !tags.iter().any(|(own, _)| own == name) {
+            tags.push((name, value));
+        }
+    }
+    tags
 }
 
 /// What a submission holds of the budget; each one costs something even if it is empty.

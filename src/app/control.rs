@@ -1,0 +1,158 @@
+//! The control socket: subcommands talk to the running gateway over it.
+//!
+//! ```text
+//!  client: one line, a command, `\n`          server: one JSON document, then the end of the stream
+//! ```
+//!
+//! A Unix socket with mode 0600: whoever may open it may ask. Bounded in connections, in the length
+//! of a command and in time. Leaves out what a command means: `answer` decides.
+
+use std::{
+    fs, io,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::{UnixListener, UnixStream},
+    sync::Semaphore,
+    time::timeout,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::debug;
+
+const CONNECTIONS_MAX: usize = 16;
+const COMMAND_BYTES_MAX: u64 = 4096;
+const EXCHANGE_MAX: Duration = Duration::from_secs(5);
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
+
+/// Answers one command with one JSON document.
+pub type Answer = Arc<dyn Fn(&str) -> String + Send + Sync>;
+
+/// A bound control socket; the file goes when this drops.
+#[derive(Debug)]
+pub struct Control {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl Control {
+    /// Binds `path`. A socket left behind by a killed process is replaced: the journal's lock, which
+    /// the caller holds by now, already proves that no other gateway serves this directory.
+    pub fn bind(path: &Path) -> io::Result<Self> {
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let listener = UnixListener::bind(path)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+        Ok(Self { listener, path: path.to_owned() })
+    }
+
+    /// Serves until `shutdown`, then lets open exchanges end (each has a deadline).
+    pub async fn serve(self, answer: Answer, shutdown: CancellationToken) {
+        let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let exchanges = TaskTracker::new();
+        while let Some(accepted) = shutdown.run_until_cancelled(self.accept(&slots)).await {
+            let (stream, slot) = accepted;
+            let answer = Arc::clone(&answer);
+            exchanges.spawn(async move {
+                let _slot = slot;
+                match timeout(EXCHANGE_MAX, exchange(stream, &answer)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => debug!(%error, "control exchange failed"),
+                    Err(_) => debug!("control exchange took too long"),
+                }
+            });
+        }
+        exchanges.close();
+        exchanges.wait().await;
+    }
+
+    /// Cancel safe: a dropped permit goes back by itself.
+    async fn accept(
+        &self,
+        slots: &Arc<Semaphore>,
+    ) -> (UnixStream, tokio::sync::OwnedSemaphorePermit) {
+        let slot = Arc::clone(slots).acquire_owned().await.expect("the semaphore is never closed");
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) => return (stream, slot),
+                Err(error) => {
+                    debug!(%error, "control accept failed");
+                    tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_file(&self.path) {
+            debug!(%error, path = %self.path.display(), "control socket was gone already");
+        }
+    }
+}
+
+async fn exchange(mut stream: UnixStream, answer: &Answer) -> io::Result<()> {
+    let (read, mut write) = stream.split();
+    let mut command = String::new();
+    BufReader::new(read.take(COMMAND_BYTES_MAX)).read_line(&mut command).await?;
+    let reply = answer(command.trim());
+    write.write_all(reply.as_bytes()).await?;
+    write.shutdown().await
+}
+
+/// Asks the gateway behind `path` one command: its JSON answer. Blocking, for subcommands.
+pub fn ask(path: &Path, command: &str) -> io::Result<String> {
+    use std::io::{Read as _, Write as _};
+    let mut stream = std::os::unix::net::UnixStream::connect(path)?;
+    stream.set_read_timeout(Some(EXCHANGE_MAX))?;
+    stream.set_write_timeout(Some(EXCHANGE_MAX))?;
+    stream.write_all(format!("{command}\n").as_bytes())?;
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply)?;
+    Ok(reply)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn answers_a_command_and_leaves_no_file_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run/control.sock");
+        let control = Control::bind(&path).unwrap();
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let shutdown = CancellationToken::new();
+        let answer: Answer = Arc::new(|command| format!("{{\"asked\":\"{command}\"}}"));
+        let served = tokio::spawn(control.serve(answer, shutdown.clone()));
+
+        let asked = path.clone();
+        let reply = tokio::task::spawn_blocking(move || ask(&asked, "status")).await.unwrap();
+        assert_eq!(reply.unwrap(), "{\"asked\":\"status\"}");
+
+        shutdown.cancel();
+        served.await.unwrap();
+        assert!(!path.try_exists().unwrap());
+    }
+
+    #[tokio::test]
+    async fn replaces_the_socket_of_a_killed_process() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("control.sock");
+        let killed = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        drop(killed); // The file stays, as after SIGKILL.
+        assert!(path.try_exists().unwrap());
+        Control::bind(&path).unwrap();
+    }
+}

@@ -1,0 +1,210 @@
+//! What `/metrics` shows beyond the stages' own counters: connections, the journal, alarms.
+//!
+//! No label has values that a device chooses.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use journal::open::Watcher;
+use journal::{Room, SYNC_BUCKETS_US, SyncStats};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text::encode},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
+    registry::{Registry, Unit},
+};
+
+use super::alarms::{Name, Raised};
+use crate::collect::broker;
+use crate::listen::accept;
+use crate::stats::Counter;
+use crate::stats::Family;
+use crate::stats::Gauge;
+
+/// The registry as OpenMetrics text.
+pub(super) fn text(registry: &Registry) -> String {
+    let mut text = String::new();
+    match encode(&mut text, registry) {
+        Ok(()) => text,
+        Err(fmt::Error) => String::new(), // Writing to a string does not fail.
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ListenerLabel {
+    listener: &'static str,
+}
+
+/// The connections of all listeners, in one family each: every listener counts them alike.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Connections(Arc<Mutex<Vec<(ListenerLabel, accept::Stats)>>>);
+
+impl Connections {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let connections = Self::default();
+        registry.register_collector(Box::new(connections.clone()));
+        connections
+    }
+
+    pub(super) fn add(&self, listener: &'static str, ports: &accept::Stats) {
+        let mut listeners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.push((ListenerLabel { listener }, ports.clone()));
+    }
+}
+
+impl Collector for Connections {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let listeners = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if listeners.is_empty() {
+            return Ok(()); // A family without a series is not valid OpenMetrics.
+        }
+        let help = "Connections open now";
+        let mut open = encoder.encode_descriptor("connections", help, None, MetricType::Gauge)?;
+        for (label, ports) in &listeners {
+            ports.connections.encode(open.encode_family(label)?)?;
+        }
+        let mut counters = |name: &str, help: &str, of: fn(&accept::Stats) -> &Counter| {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            listeners
+                .iter()
+                .try_for_each(|(label, ports)| of(ports).encode(family.encode_family(label)?))
+        };
+        counters("connections_accepted", "Connections accepted", |ports| &ports.accepted)?;
+        let help = "Connections refused because the listener was full";
+        counters("connections_refused", help, |ports| &ports.refused)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BrokerLabel {
+    broker: String,
+}
+
+/// The broker collectors, by the id that the configuration gives them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Brokers(Arc<Mutex<Vec<(BrokerLabel, Arc<broker::Stats>)>>>);
+
+impl Brokers {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let brokers = Self::default();
+        registry.register_collector(Box::new(brokers.clone()));
+        brokers
+    }
+
+    pub(super) fn add(&self, id: &str, stats: &Arc<broker::Stats>) {
+        let mut brokers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        brokers.push((BrokerLabel { broker: id.to_owned() }, Arc::clone(stats)));
+    }
+}
+
+impl Collector for Brokers {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let brokers = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if brokers.is_empty() {
+            return Ok(()); // A family without a series is not valid OpenMetrics.
+        }
+        let help = "1 while connected and subscribed";
+        let mut family =
+            encoder.encode_descriptor("broker_connected", help, None, MetricType::Gauge)?;
+        for (label, stats) in &brokers {
+            stats.connected.encode(family.encode_family(label)?)?;
+        }
+        let mut counters = |name: &str, help: &str, of: fn(&broker::Stats) -> &Counter| {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            brokers
+                .iter()
+                .try_for_each(|(label, stats)| of(stats).encode(family.encode_family(label)?))
+        };
+        counters("broker_publishes", "Messages from the broker", |stats| &stats.publishes)?;
+        counters("broker_acknowledged", "PUBACKs sent", |stats| &stats.acknowledged)?;
+        let help = "Messages that came again although they were durable";
+        counters("broker_resends", help, |stats| &stats.resends)?;
+        counters("broker_connects", "Connections made", |stats| &stats.connects)?;
+        let help = "Times the broker had forgotten the session, and what it kept with it";
+        counters("broker_sessions_lost", help, |stats| &stats.sessions_lost)
+    }
+}
+
+/// The journal's own counts, asked for when somebody looks.
+#[derive(Debug)]
+pub(super) struct JournalMetrics(Watcher);
+
+impl JournalMetrics {
+    pub(super) fn new(journal: Watcher) -> Self {
+        Self(journal)
+    }
+}
+
+impl Collector for JournalMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let status = self.0.status();
+        let mut gauge = |name: &str, help: &str, unit: Option<&Unit>, value: u64| {
+            let metric = encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?;
+            ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(metric)
+        };
+        let bytes = Some(&Unit::Bytes);
+        gauge("journal", "Allocated by the journal", bytes, status.bytes)?;
+        gauge("journal_max", "What the journal may allocate", bytes, status.bytes_max)?;
+        let full = u64::from(matches!(status.room, Room::Full { .. }));
+        gauge("journal_full", "1 while the journal takes nothing more", None, full)?;
+        let help = "Segments that hold frames";
+        gauge("journal_segments", help, None, status.segments as u64)?;
+
+        let mut counter = |name: &str, help: &str, value: u64| {
+            let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            ConstCounter::new(value).encode(metric)
+        };
+        let help = "Readings made durable since the journal was made";
+        counter("journal_readings", help, status.books.journaled)?;
+        counter("journal_groups", "Groups committed", status.groups)?;
+        counter("journal_frames", "Frames written", status.frames)?;
+        counter("journal_written_bytes", "Bytes written for groups", status.bytes_written)?;
+        counter("journal_commit_errors", "Groups written again", status.commit_errors)?;
+        let help = "Frames found damaged or missing";
+        counter("journal_damaged_frames", help, status.damaged_frames)?;
+        sync_duration(&mut encoder, &status.syncs)
+    }
+}
+
+fn sync_duration(encoder: &mut DescriptorEncoder<'_>, syncs: &SyncStats) -> fmt::Result {
+    const MICROS: f64 = 1_000_000.0;
+    let help = "How long the syncs of groups took";
+    let (unit, kind) = (Some(&Unit::Seconds), MetricType::Histogram);
+    let mut metric = encoder.encode_descriptor("journal_sync_duration", help, unit, kind)?;
+    #[expect(clippy::cast_precision_loss, reason = "bounds of buckets, 5 s at most")]
+    let bounds = SYNC_BUCKETS_US.iter().map(|micros| *micros as f64 / MICROS);
+    let buckets: Vec<(f64, u64)> =
+        bounds.chain([f64::MAX]).zip(syncs.buckets.iter().copied()).collect();
+    metric.encode_histogram::<[(&str, &str); 0]>(
+        syncs.sum.as_secs_f64(),
+        syncs.count,
+        &buckets,
+        None,
+    )
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AlarmLabel {
+    name: &'static str,
+}
+
+/// 1 while an alarm is up, by name.
+#[derive(Debug, Default)]
+pub(super) struct AlarmMetrics(Family<AlarmLabel, Gauge>);
+
+impl AlarmMetrics {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let alarms = Self::default();
+        registry.register("alarm", "1 while this alarm is up; see the runbook", alarms.0.clone());
+        alarms
+    }
+
+    pub(super) fn set(&self, raised: &Raised) {
+        for name in Name::ALL {
+            let is_up = raised.keys().any(|alarm| alarm.name == name);
+            self.0.get_or_create_owned(&AlarmLabel { name: name.label() }).set(i64::from(is_up));
+        }
+    }
+}

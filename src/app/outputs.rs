@@ -1,0 +1,74 @@
+//! Starts one task per output, and the one that turns refusals into dead letters.
+
+use std::{path::Path, sync::Arc};
+
+use journal::Journal;
+
+use super::StartError;
+use super::report::Reporter;
+use super::running::Running;
+use crate::config::{DeadLetters, Destination, Output};
+use crate::output;
+use crate::output::dead;
+use crate::output::rejects;
+use crate::sink::Sink;
+use crate::sink::file::Files;
+use crate::sink::influx::Influx;
+
+/// What intake refused, from the journal into dead letters.
+pub(super) fn start_rejects(
+    running: &mut Running,
+    journal: &Journal,
+    settings: &DeadLetters,
+    reporter: &mut Reporter,
+) -> Result<(), StartError> {
+    let letters = dead_letters(settings, "intake");
+    let stats = reporter.output(&"intake-dead".into(), shown(&settings.dir.join("intake")));
+    let run = rejects::run(journal.rejects()?, Some(letters), stats, running.give_up.clone());
+    running.output("rejects".into(), run);
+    Ok(())
+}
+
+pub(super) fn start(
+    running: &mut Running,
+    journal: &Journal,
+    settings: Output,
+    letters: &DeadLetters,
+    reporter: &mut Reporter,
+) -> Result<(), StartError> {
+    let id: Arc<str> = settings.id.as_str().into();
+    let reader = journal.reader(&settings.id, settings.start)?;
+    let dead = Some(dead_letters(letters, &id));
+    let limits = settings.limits;
+    match settings.to {
+        Destination::Influx(to) => {
+            let stats = reporter.output(&id, to.url.clone());
+            let sink = Influx::new(&to)
+                .map_err(|source| StartError::Sink { id: id.to_string(), source })?;
+            run(running, output::Output { id, sink: Arc::new(sink), limits, dead, stats }, reader);
+        }
+        Destination::File(to) => {
+            let stats = reporter.output(&id, shown(&to.path));
+            let sink = Arc::new(Files::new(to));
+            run(running, output::Output { id, sink, limits, dead, stats }, reader);
+        }
+    }
+    Ok(())
+}
+
+fn run<S: Sink>(running: &mut Running, output: output::Output<S>, reader: journal::Reader) {
+    let give_up = running.give_up.clone();
+    running.output(format!("output {}", output.id), output::run(output, reader, give_up));
+}
+
+fn dead_letters(settings: &DeadLetters, id: &str) -> dead::DeadLetters {
+    dead::DeadLetters::new(dead::Settings {
+        dir: settings.dir.join(id),
+        bytes_max: settings.bytes_max,
+        age_max: settings.age_max,
+    })
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}

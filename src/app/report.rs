@@ -1,0 +1,222 @@
+//! Gathers what the stages count: for `/metrics`, for `status`, for the alarms.
+//!
+//! Holds no appender, so that it may outlive the inputs.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+
+use journal::open::Watcher;
+use journal::{PositionStatus, Room};
+use prometheus_client::registry::Registry;
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::alarms::{Alarm, Name, Raised, Source};
+use super::metrics::{AlarmMetrics, Brokers, Connections, JournalMetrics, text};
+use super::status;
+use crate::collect::broker;
+use crate::intake::stats::Stats as IntakeStats;
+use crate::listen::http;
+use crate::listen::mqtt;
+use crate::output;
+use crate::stats::Gauge;
+
+/// Everything that is counted, and where it is.
+#[derive(Debug)]
+pub(super) struct Reporter {
+    started: Instant,
+    journal: Watcher,
+    journal_dir: PathBuf,
+    inputs: Vec<Input>,
+    outputs: Vec<Output>,
+    output_metrics: output::Metrics,
+    connections: Connections,
+    brokers: Brokers,
+    alarms: AlarmMetrics,
+    registry: Registry,
+}
+
+#[derive(Debug)]
+struct Input {
+    name: String,
+    address: String,
+    connections: Gauge,
+}
+
+#[derive(Debug)]
+struct Output {
+    id: Arc<str>,
+    target: String,
+    stats: Arc<output::Stats>,
+}
+
+impl Reporter {
+    pub(super) fn new(journal: Watcher, journal_dir: PathBuf) -> Self {
+        let mut registry = Registry::with_prefix("tidegate");
+        let output_metrics = output::Metrics::default();
+        output_metrics.register(&mut registry);
+        let connections = Connections::register(&mut registry);
+        let brokers = Brokers::register(&mut registry);
+        let alarms = AlarmMetrics::register(&mut registry);
+        registry.register_collector(Box::new(JournalMetrics::new(journal.clone())));
+        Self {
+            started: Instant::now(),
+            journal,
+            journal_dir,
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            output_metrics,
+            connections,
+            brokers,
+            alarms,
+            registry,
+        }
+    }
+
+    pub(super) fn intake(&mut self, stats: &IntakeStats) {
+        stats.register(&mut self.registry);
+    }
+
+    pub(super) fn mqtt(&mut self, address: Option<SocketAddr>, stats: &mqtt::Stats) {
+        stats.register(&mut self.registry);
+        self.connections.add("mqtt", &stats.ports);
+        self.input("mqtt".into(), shown(address), stats.ports.connections.clone());
+    }
+
+    pub(super) fn http(&mut self, address: Option<SocketAddr>, stats: &http::Stats) {
+        stats.register(&mut self.registry);
+        self.connections.add("http", &stats.ports);
+        self.input("http".into(), shown(address), stats.ports.connections.clone());
+    }
+
+    pub(super) fn broker(&mut self, settings: &broker::Settings) -> Arc<broker::Stats> {
+        let stats = Arc::new(broker::Stats::default());
+        self.brokers.add(&settings.id, &stats);
+        let address = format!("{}:{}", settings.host, settings.port);
+        self.input(format!("broker:{}", settings.id), address, stats.connected.clone());
+        stats
+    }
+
+    pub(super) fn output(&mut self, id: &Arc<str>, target: String) -> Arc<output::Stats> {
+        let stats = self.output_metrics.output(id);
+        self.outputs.push(Output { id: Arc::clone(id), target, stats: Arc::clone(&stats) });
+        stats
+    }
+
+    fn input(&mut self, name: String, address: String, connections: Gauge) {
+        self.inputs.push(Input { name, address, connections });
+    }
+
+    /// The text of `/metrics`.
+    pub(super) fn metrics(&self) -> String {
+        self.alarms.set(&self.raised());
+        text(&self.registry)
+    }
+
+    /// Answers one command of the control socket.
+    pub(super) fn answer(&self, command: &str) -> String {
+        match command {
+            "status" => serde_json::to_string(&self.status())
+                .unwrap_or_else(|error| json!({ "error": error.to_string() }).to_string()),
+            other => json!({ "error": format!("unknown command `{other}`") }).to_string(),
+        }
+    }
+
+    pub(super) fn status(&self) -> status::Status {
+        let journal = self.journal.status();
+        let books = &journal.books;
+        status::Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_seconds: self.started.elapsed().as_secs(),
+            inputs: self.inputs.iter().map(Input::status).collect(),
+            journal: status::Journal {
+                dir: self.journal_dir.display().to_string(),
+                bytes: journal.bytes,
+                bytes_max: journal.bytes_max,
+                full: matches!(journal.room, Room::Full { .. }),
+                durable_seq: journal.durable.0,
+                syncs: journal.syncs.count,
+            },
+            outputs: journal.positions.iter().map(|position| self.position(position)).collect(),
+            books: status::Books {
+                journaled: books.journaled,
+                refused: books.refused,
+                filtered: books.filtered,
+                duplicate: books.duplicate,
+                dropped: books.dropped,
+            },
+            alarms: self.raised().into_values().collect(),
+        }
+    }
+
+    /// A position in the journal, and the output that claims it if there is one.
+    fn position(&self, position: &PositionStatus) -> status::Output {
+        let output = self.outputs.iter().find(|output| *output.id == *position.id.as_str());
+        let known = output.map(|output| (output, output.stats.status()));
+        let fates = &position.fates;
+        status::Output {
+            id: position.id.to_string(),
+            target: known.as_ref().map_or_else(String::new, |(output, _)| output.target.clone()),
+            state: known.as_ref().map_or("removed", |(_, status)| status.state.label()).to_owned(),
+            lag_seconds: known.as_ref().map_or(0.0, |(output, _)| {
+                output.stats.lag(std::time::SystemTime::now()).as_secs_f64()
+            }),
+            last_error: known.and_then(|(_, status)| Some(status.last_error?.1.to_string())),
+            pending: position.pending,
+            confirmed: fates.confirmed,
+            dead: fates.dead,
+            dropped: fates.dropped,
+            filtered: fates.filtered,
+            quarantined: fates.quarantined,
+        }
+    }
+}
+
+impl Input {
+    fn status(&self) -> status::Input {
+        status::Input {
+            name: self.name.clone(),
+            address: self.address.clone(),
+            connections: self.connections.get(),
+        }
+    }
+}
+
+impl Source for Reporter {
+    fn raised(&self) -> Raised {
+        let journal = self.journal.status();
+        let mut raised = Raised::new();
+        let mut raise = |name, about: &str, words: String| {
+            raised.insert(Alarm { name, about: about.to_owned() }, words);
+        };
+        if let Room::Full { since } = journal.room {
+            let seconds = since.elapsed().as_secs();
+            raise(
+                Name::JournalFull,
+                "",
+                format!("the journal takes nothing more, {seconds} s now"),
+            );
+        }
+        if journal.damaged_frames > 0 {
+            let words = format!("{} frames of the journal are damaged", journal.damaged_frames);
+            raise(Name::JournalDamaged, "", words);
+        }
+        for position in journal.positions.iter().filter(|position| !position.claimed) {
+            let id = position.id.as_str();
+            let words = format!("output {id} is gone from the configuration, its data is kept");
+            raise(Name::PositionUnclaimed, id, words);
+        }
+        for output in &self.outputs {
+            let status = output.stats.status();
+            if status.state.is_stuck() {
+                let why = status.last_error.map_or_else(String::new, |(_, why)| why.to_string());
+                let words = format!("output {} delivers nothing: {why}", output.id);
+                raise(Name::OutputStuck, &output.id, words);
+            }
+        }
+        raised
+    }
+}
+
+fn shown(address: Option<SocketAddr>) -> String {
+    address.map_or_else(String::new, |address| address.to_string())
+}

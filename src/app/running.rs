@@ -1,0 +1,181 @@
+//! What runs, and how it ends: inputs first, then, as the end of input arrives, the outputs.
+//!
+//! Leaves out what the stages are; `app::start` fills it.
+
+use std::time::Duration;
+
+use tokio::{
+    task::{JoinError, JoinSet},
+    time::{Instant, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+/// The running stages. Dropping this aborts whatever still runs.
+#[derive(Debug, Default)]
+pub struct Running {
+    inputs: JoinSet<String>,
+    outputs: JoinSet<String>,
+    /// Heard by inputs only.
+    pub shutdown: CancellationToken,
+    /// Heard by outputs when the grace is over: what is in flight stays in the journal.
+    pub give_up: CancellationToken,
+}
+
+/// How a drain ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drained {
+    /// Everything taken is acknowledged and delivered.
+    Empty,
+    /// Everything acknowledged is in the journal; some of it was not delivered yet.
+    Pending,
+    /// A stage died on the way; the journal still holds what was acknowledged.
+    Failed,
+}
+
+impl Running {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn input(&mut self, name: String, stage: impl Future<Output = ()> + Send + 'static) {
+        self.inputs.spawn(named(name, stage));
+    }
+
+    pub fn output(&mut self, name: String, stage: impl Future<Output = ()> + Send + 'static) {
+        self.outputs.spawn(named(name, stage));
+    }
+
+    /// Resolves when a stage stops by itself. Nobody asked it to, so the process must end with an
+    /// error: a gateway that takes readings with a dead stage inside is worse than one that is down.
+    /// Cancel safe.
+    pub async fn stage_stopped(&mut self) {
+        let stopped = tokio::select! {
+            Some(stopped) = self.inputs.join_next() => stopped,
+            Some(stopped) = self.outputs.join_next() => stopped,
+            else => std::future::pending().await, // Nothing runs: nothing can stop.
+        };
+        match stopped {
+            Ok(stage) => error!(stage, "stage stopped by itself"),
+            Err(panic) => error!(%panic, "stage died"),
+        }
+    }
+
+    /// Stops the inputs, calls `inputs_ended` (which drops what still holds the journal open), then
+    /// lets the outputs run dry, all within `grace`. Past it they are told to give up, and past
+    /// another tenth of it they are aborted: what they had is in the journal.
+    pub async fn drain(mut self, grace: Duration, inputs_ended: impl FnOnce()) -> Drained {
+        let deadline = Instant::now() + grace;
+        self.shutdown.cancel();
+        let inputs = join_all(&mut self.inputs, deadline).await;
+        if inputs == Drained::Pending {
+            warn!("some connections did not end in time and are cut; their devices send again");
+            self.inputs.shutdown().await;
+        }
+        inputs_ended();
+        let mut outputs = join_all(&mut self.outputs, deadline).await;
+        if outputs == Drained::Pending {
+            info!("grace is over; what was not delivered stays in the journal");
+            self.give_up.cancel();
+            let last = Instant::now() + grace.div_f32(10.0).max(Duration::from_millis(500));
+            if join_all(&mut self.outputs, last).await == Drained::Failed {
+                outputs = Drained::Failed;
+            }
+            self.outputs.shutdown().await;
+        }
+        worse(inputs, outputs)
+    }
+}
+
+fn worse(a: Drained, b: Drained) -> Drained {
+    match (a, b) {
+        (Drained::Failed, _) | (_, Drained::Failed) => Drained::Failed,
+        (Drained::Pending, _) | (_, Drained::Pending) => Drained::Pending,
+        (Drained::Empty, Drained::Empty) => Drained::Empty,
+    }
+}
+
+async fn named(name: String, stage: impl Future<Output = ()>) -> String {
+    stage.await;
+    name
+}
+
+async fn join_all(stages: &mut JoinSet<String>, deadline: Instant) -> Drained {
+    let mut so_far = Drained::Empty;
+    loop {
+        match timeout_at(deadline, stages.join_next()).await {
+            Ok(None) => return so_far,
+            Ok(Some(ended)) => so_far = worse(so_far, ending(ended)),
+            Err(_) => return worse(so_far, Drained::Pending),
+        }
+    }
+}
+
+fn ending(ended: Result<String, JoinError>) -> Drained {
+    match ended {
+        Ok(stage) => {
+            info!(stage, "stage ended");
+            Drained::Empty
+        }
+        Err(panic) => {
+            error!(%panic, "stage died while draining");
+            Drained::Failed
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GRACE: Duration = Duration::from_secs(10);
+
+    #[tokio::test(start_paused = true)]
+    async fn outputs_end_because_inputs_ended() {
+        let mut running = Running::new();
+        let (tx, mut rx) = tokio::sync::mpsc::channel::<u32>(4);
+        let stop = running.shutdown.clone();
+        let held = tx.clone();
+        running.input("source".into(), async move {
+            stop.cancelled().await;
+            tx.send(7).await.unwrap();
+        });
+        running.output("sink".into(), async move {
+            assert_eq!(rx.recv().await, Some(7));
+            assert_eq!(rx.recv().await, None);
+        });
+        assert_eq!(running.drain(GRACE, || drop(held)).await, Drained::Empty);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stuck_output_is_told_to_give_up_when_grace_is_over() {
+        let mut running = Running::new();
+        let give_up = running.give_up.clone();
+        running.output("sink".into(), async move { give_up.cancelled().await });
+        let started = Instant::now();
+        assert_eq!(running.drain(GRACE, || {}).await, Drained::Pending);
+        assert_eq!(started.elapsed(), GRACE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deaf_stage_is_aborted() {
+        let mut running = Running::new();
+        running.input("deaf".into(), std::future::pending());
+        running.output("deaf too".into(), std::future::pending());
+        assert_eq!(running.drain(GRACE, || {}).await, Drained::Pending);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dying_stage_is_noticed_while_running_and_while_draining() {
+        let mut running = Running::new();
+        running.output("sink".into(), async { panic!("boom") });
+        running.stage_stopped().await;
+
+        let stop = running.shutdown.clone();
+        running.input("source".into(), async move {
+            stop.cancelled().await;
+            panic!("boom");
+        });
+        assert_eq!(running.drain(GRACE, || {}).await, Drained::Failed);
+    }
+}

@@ -1,0 +1,61 @@
+//! What the running gateway says of itself: the answer to `status` on the control socket.
+//!
+//! A stable JSON shape for scripts, and the source of the one screen that `tidegate status` prints.
+
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Status {
+    pub version: String,
+    pub uptime_seconds: u64,
+    pub inputs: Vec<Input>,
+    pub journal: Journal,
+    pub outputs: Vec<Output>,
+    pub books: Books,
+    /// What is wrong now, in words; empty when all is well.
+    pub alarms: Vec<String>,
+}
+
+/// A listener or a collector.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Input {
+    pub name: String,
+    /// Where it listens, or the broker it subscribes to.
+    pub address: String,
+    pub connections: i64,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Journal {
+    pub dir: String,
+    pub bytes: u64,
+    pub bytes_max: u64,
+    pub full: bool,
+    pub durable_seq: u64,
+    pub syncs: u64,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Output {
+    pub id: String,
+    pub target: String,
+    pub state: String,
+    pub lag_seconds: f64,
+    pub last_error: Option<String>,
+    pub pending: u64,
+    pub confirmed: u64,
+    pub dead: u64,
+    pub dropped: u64,
+    pub filtered: u64,
+    pub quarantined: u64,
+}
+
+/// The intake's ledger, from counts that survive a crash.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Books {
+    pub journaled: u64,
+    pub refused: u64,
+    pub filtered: u64,
+    pub duplicate: u64,
+    pub dropped: u64,
+}

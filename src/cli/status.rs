@@ -1,0 +1,162 @@
+//! `tidegate status`: the running gateway on one screen.
+
+use std::{fmt::Write as _, path::PathBuf};
+
+use super::{ConfigFile, Ending, complain, say};
+use crate::app::{
+    control,
+    status::{Output, Status},
+};
+
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// The control socket, if it is not where the configuration says.
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// Print the JSON document as it came.
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn execute(arguments: &Arguments) -> anyhow::Result<Ending> {
+    let socket = match &arguments.socket {
+        Some(socket) => socket.clone(),
+        None => match super::run::load(&arguments.config.path)? {
+            Ok(config) => config.control.socket,
+            Err(ending) => return Ok(ending),
+        },
+    };
+    let reply = match control::ask(&socket, "status") {
+        Ok(reply) => reply,
+        Err(error) => {
+            complain(&format!("no gateway answers on {}: {error}", socket.display()));
+            return Ok(Ending::TryAgain);
+        }
+    };
+    if arguments.json {
+        say(&reply);
+    } else {
+        say(&screen(&serde_json::from_str(&reply)?));
+    }
+    Ok(Ending::Ok)
+}
+
+/// The screen: inputs, journal, outputs, books, alarms.
+pub fn screen(status: &Status) -> String {
+    let mut text = String::new();
+    let mut line = |words: std::fmt::Arguments<'_>| {
+        writeln!(text, "{words}").expect("writing to a string cannot fail");
+    };
+    line(format_args!("tidegate {}, up {}", status.version, duration(status.uptime_seconds)));
+    for input in &status.inputs {
+        line(format_args!(
+            "input    {:<14} {:<24} {} connected",
+            input.name, input.address, input.connections
+        ));
+    }
+    let journal = &status.journal;
+    line(format_args!(
+        "journal  {} of {}{}, durable up to {}, {} syncs  ({})",
+        bytes(journal.bytes),
+        bytes(journal.bytes_max),
+        if journal.full { ", FULL" } else { "" },
+        journal.durable_seq,
+        journal.syncs,
+        journal.dir
+    ));
+    for output in &status.outputs {
+        line(format_args!("{}", output_line(output)));
+        if let Some(error) = &output.last_error {
+            line(format_args!("         last error: {error}"));
+        }
+    }
+    let books = &status.books;
+    line(format_args!(
+        "books    journaled {}  refused {}  filtered {}  duplicate {}  dropped {}",
+        books.journaled, books.refused, books.filtered, books.duplicate, books.dropped
+    ));
+    for alarm in &status.alarms {
+        line(format_args!("ALARM    {alarm}"));
+    }
+    text.truncate(text.trim_end().len());
+    text
+}
+
+fn output_line(output: &Output) -> String {
+    format!(
+        "output   {:<14} {:<24} {}, lag {:.1} s, pending {}, confirmed {}, dead {}, dropped {}, quarantined {}",
+        output.id,
+        output.target,
+        output.state,
+        output.lag_seconds,
+        output.pending,
+        output.confirmed,
+        output.dead,
+        output.dropped,
+        output.quarantined
+    )
+}
+
+fn duration(seconds: u64) -> String {
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, m) => format!("{m} min {} s", seconds % 60),
+        (0, h, m) => format!("{h} h {m} min"),
+        (d, h, _) => format!("{d} d {h} h"),
+    }
+}
+
+/// Bytes in the largest binary unit that leaves a whole part.
+pub fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut scaled = count;
+    let mut rest = 0;
+    let mut unit = 0;
+    while scaled >= 1024 && unit + 1 < UNITS.len() {
+        rest = scaled % 1024;
+        scaled /= 1024;
+        unit += 1;
+    }
+    let name = UNITS.get(unit).copied().unwrap_or("B");
+    if unit == 0 {
+        format!("{scaled} {name}")
+    } else {
+        format!("{scaled}.{} {name}", rest * 10 / 1024)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_are_the_largest_that_fit() {
+        assert_eq!(bytes(0), "0 B");
+        assert_eq!(bytes(1023), "1023 B");
+        assert_eq!(bytes(1536), "1.5 KiB");
+        assert_eq!(bytes(4 << 30), "4.0 GiB");
+        assert_eq!(duration(59), "59 s");
+        assert_eq!(duration(3_700), "1 h 1 min");
+    }
+
+    #[test]
+    fn the_screen_shows_every_output_and_alarm() {
+        let status = Status {
+            outputs: vec![Output {
+                id: "home".into(),
+                state: "backing off".into(),
+                last_error: Some("503 Service Unavailable".into()),
+                ..Output::default()
+            }],
+            alarms: vec!["output home: not delivering".into()],
+            ..Status::default()
+        };
+        let screen = screen(&status);
+        assert!(screen.contains("home") && screen.contains("backing off"), "{screen}");
+        assert!(screen.contains("last error: 503"), "{screen}");
+        assert!(screen.contains("ALARM    output home"), "{screen}");
+    }
+}

@@ -1,0 +1,124 @@
+//! What becomes of one payload, told without a gateway: for `tidegate check --topic --payload` and
+//! `tidegate frame decode`.
+//!
+//! The same routes and the same decoders as a device's message meets; the journal is left out.
+
+use proto::{Context, Readings, Rejects, Timestamp, frame::Cursor, line};
+
+use super::{
+    Format, Limits,
+    decode::decode,
+    gather::bare_context,
+    route::{Route, Routes},
+    with_site_tags,
+};
+
+/// The points that a payload becomes, or why not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Explained {
+    /// Which rule took the message, in words.
+    pub rule: String,
+    /// Line protocol, one point a line.
+    pub lines: Vec<String>,
+    /// What was refused, and why.
+    pub problems: Vec<String>,
+    /// Taken note of, nothing stored, not a refusal.
+    pub is_filtered: bool,
+}
+
+/// A message on a topic, arriving `now`.
+pub fn message(
+    routes: &Routes,
+    site_tags: &[(String, String)],
+    limits: &Limits,
+    (topic, payload): (&str, &[u8]),
+    now: Timestamp,
+) -> Explained {
+    let matched = match routes.find(topic) {
+        Route::Take(matched) => matched,
+        Route::Ignore(rule) => {
+            let rule = format!("rule `{}` filters this topic", rule.topic);
+            return Explained { rule, is_filtered: true, ..Explained::default() };
+        }
+    };
+    let rule = matched.rule.map_or_else(
+        || "no rule matches: the default route".to_owned(),
+        |rule| format!("rule `{}`", rule.topic),
+    );
+    let context = Context {
+        measurement: matched.measurement,
+        tags: &with_site_tags(site_tags, matched.tags),
+        field: matched.field,
+        precision: matched.precision,
+        ..bare_context(limits, now)
+    };
+    Explained { rule, ..decoded(matched.format, payload, &context, limits) }
+}
+
+/// A body whose format is known, without a topic.
+pub fn body(format: Format, payload: &[u8], limits: &Limits, now: Timestamp) -> Explained {
+    decoded(format, payload, &bare_context(limits, now), limits)
+}
+
+fn decoded(format: Format, payload: &[u8], context: &Context<'_>, limits: &Limits) -> Explained {
+    let mut readings = Readings::new(limits.reading);
+    let mut rejects = Rejects::default();
+    decode(format, payload, context, &mut readings, &mut rejects);
+    readings.stamp(context.arrival);
+    let mut explained = Explained::default();
+    let mut cursor = Cursor::new(readings.bytes());
+    while let Some(reading) = cursor.next() {
+        let mut line = Vec::new();
+        let written = reading.map_err(proto::Reason::from).and_then(|r| line::write(&r, &mut line));
+        match written {
+            Ok(()) => explained.lines.push(String::from_utf8_lossy(line.trim_ascii_end()).into()),
+            Err(reason) => explained.problems.push(reason.to_string()),
+        }
+    }
+    explained.problems.extend(rejects.listed().iter().map(|reject| match &reject.field {
+        Some(field) => format!("reading {}: field `{field}`: {}", reject.index, reject.reason),
+        None => format!("reading {}: {}", reject.index, reject.reason),
+    }));
+    explained.is_filtered = explained.lines.is_empty() && explained.problems.is_empty();
+    explained
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::intake::route::Rule;
+
+    const NOW: Timestamp = Timestamp::from_nanos(1_700_000_000_000_000_000);
+
+    fn explained(topic: &str, payload: &[u8]) -> Explained {
+        let rule = Rule {
+            topic: "garden/{device}/{field}".into(),
+            measurement: Some("garden".into()),
+            ..Rule::default()
+        };
+        let routes = Routes::compile(vec![rule]).unwrap();
+        let site = [("site".to_owned(), "home".to_owned())];
+        message(&routes, &site, &Limits::default(), (topic, payload), NOW)
+    }
+
+    #[test]
+    fn a_rule_shows_its_topic_and_the_points() {
+        let shown = explained("garden/bed1/soil", b"21.5");
+        assert_eq!(shown.rule, "rule `garden/{device}/{field}`");
+        assert_eq!(shown.lines, ["garden,device=bed1,site=home soil=21.5 1700000000000000000"]);
+        assert_eq!(shown.problems, [""; 0]);
+    }
+
+    #[test]
+    fn a_payload_that_makes_no_sense_shows_the_reason() {
+        let shown = explained("a/b", b"{\"t\":");
+        assert!(shown.lines.is_empty());
+        assert_eq!(shown.problems.len(), 1, "{shown:?}");
+        assert!(!shown.is_filtered);
+    }
+
+    #[test]
+    fn a_system_topic_is_filtered() {
+        assert!(explained("$SYS/uptime", b"1").is_filtered);
+    }
+}
