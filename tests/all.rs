@@ -8,8 +8,13 @@
 )]
 #![expect(unreachable_pub, reason = "`pub` says what a module offers to the others of this binary")]
 
+mod backpressure;
+mod clients;
 mod collector;
+mod connections;
+mod durability;
 mod parts;
+mod shutdown;
 #[expect(dead_code, reason = "launchers are complete before the tests that need all of them are")]
 mod support;
 mod tidy;

@@ -57,14 +57,12 @@ impl Gateway {
 
     /// Writes the configuration anew; read at the next `run`.
     pub fn configure(&self, setup: &Setup<'_>) {
+        let dir = self.dir().display();
         let text = format!(
             "[mqtt]\nlisten = \"127.0.0.1:{}\"\n[http]\nlisten = \"127.0.0.1:{}\"\n\
-             [journal]\ndir = \"{}\"\n{}\n{}\n",
-            self.mqtt_port,
-            self.http_port,
-            self.dir().join("journal").display(),
-            setup.journal,
-            setup.tables
+             [dead_letters]\ndir = \"{dir}/dead-letters\"\n[control]\nsocket = \"{dir}/control.sock\"\n\
+             [journal]\ndir = \"{dir}/journal\"\n{}\n{}\n",
+            self.mqtt_port, self.http_port, setup.journal, setup.tables
         );
         fs::write(self.config_file(), text).unwrap();
     }
@@ -91,6 +89,20 @@ impl Gateway {
     /// SIGTERM, and its exit status.
     pub fn terminate(&mut self, limit: Duration) -> ExitStatus {
         self.process.take().expect("the gateway runs").terminate(limit)
+    }
+
+    /// What the running gateway says of itself on its control socket.
+    pub fn status(&self) -> tidegate::app::status::Status {
+        let reply =
+            tidegate::app::control::ask(&self.dir().join("control.sock"), "status").unwrap();
+        serde_json::from_str(&reply).unwrap_or_else(|error| panic!("{error}: {reply}"))
+    }
+
+    /// Readings that an output has not done with.
+    pub fn pending(&self, output: &str) -> u64 {
+        let status = self.status();
+        let found = status.outputs.iter().find(|found| found.id == output);
+        found.unwrap_or_else(|| panic!("no output {output} in {status:?}")).pending
     }
 
     /// A subcommand of the same binary, in the same environment.

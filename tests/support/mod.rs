@@ -12,6 +12,7 @@ pub mod influx2;
 pub mod mosquitto;
 pub mod port;
 pub mod process;
+pub mod rig;
 pub mod victoria;
 
 use std::{

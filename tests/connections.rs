@@ -1,0 +1,150 @@
+//! What does a connection cost, and what can the silent ones do?
+//!
+//! Two processes: the gateway counts its own memory, the clients live here. Memory figures are printed; the
+//! bounds asserted are those of DESIGN section 13 (numbers to reach), which do not depend on the machine's speed.
+
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    task::JoinSet,
+    time::{Instant, timeout},
+};
+
+use crate::support::gateway::{Gateway, Setup};
+
+const DEADLINE: Duration = Duration::from_secs(60);
+/// Connections under way at once while a crowd gathers: below the listener's backlog.
+const AT_ONCE: usize = 64;
+
+/// The open files that the system grants are shared by the listeners' limits: HTTP needs few here.
+fn file_output(dir: &str) -> String {
+    format!(
+        "[http.limits]\nconnections_max = 100\n[[output]]\nid = \"files\"\ntype = \"file\"\npath = \"{dir}\"\n"
+    )
+}
+
+fn allow_open_files(wanted: u64) {
+    let now = getrlimit(Resource::Nofile);
+    if now.current.is_some_and(|current| current < wanted) {
+        let raised = Rlimit { current: Some(wanted.min(now.maximum.unwrap_or(wanted))), ..now };
+        setrlimit(Resource::Nofile, raised).unwrap();
+    }
+}
+
+/// MQTT 3.1.1 CONNECT, keep alive 600 s, clean session.
+fn connect_packet(client: &str) -> Vec<u8> {
+    let mut packet = vec![0x10, u8::try_from(12 + client.len()).unwrap()];
+    packet.extend_from_slice(b"\x00\x04MQTT\x04\x02\x02\x58\x00");
+    packet.push(u8::try_from(client.len()).unwrap());
+    packet.extend_from_slice(client.as_bytes());
+    packet
+}
+
+async fn connect(port: u16, client: String) -> TcpStream {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    stream.write_all(&connect_packet(&client)).await.unwrap();
+    let mut connack = [0; 4];
+    timeout(DEADLINE, stream.read_exact(&mut connack)).await.unwrap().unwrap();
+    assert_eq!(connack, [0x20, 2, 0, 0], "{client}");
+    stream
+}
+
+/// QoS 1 PUBLISH and its PUBACK, on a connection that is open.
+async fn publish(stream: &mut TcpStream, topic: &str, payload: &[u8]) {
+    let length = 2 + topic.len() + 2 + payload.len();
+    let mut packet =
+        vec![0x32, u8::try_from(length).unwrap(), 0, u8::try_from(topic.len()).unwrap()];
+    packet.extend_from_slice(topic.as_bytes());
+    packet.extend_from_slice(&[0, 7]);
+    packet.extend_from_slice(payload);
+    stream.write_all(&packet).await.unwrap();
+    let mut puback = [0; 4];
+    timeout(DEADLINE, stream.read_exact(&mut puback)).await.unwrap().unwrap();
+    assert_eq!(puback, [0x40, 2, 0, 7]);
+}
+
+async fn crowd<F: Future<Output = TcpStream>>(
+    count: usize,
+    one: impl Fn(usize) -> F + Copy,
+) -> Vec<TcpStream> {
+    let mut streams = Vec::with_capacity(count);
+    for start in (0..count).step_by(AT_ONCE) {
+        let batch = (start..count.min(start + AT_ONCE)).map(one);
+        streams.extend(futures_util::future::join_all(batch).await);
+    }
+    streams
+}
+
+#[tokio::test]
+async fn ten_thousand_idle_devices_fit_into_a_hundred_megabytes() {
+    const DEVICES: usize = 10_000;
+    allow_open_files(DEVICES as u64 + 1_000);
+    let files = tempfile::tempdir().unwrap();
+    let gateway = Gateway::start(&Setup {
+        tables: &file_output(&files.path().join("out").display().to_string()),
+        ..Setup::default()
+    });
+    let before = gateway.usage().rss_bytes;
+    let port = gateway.mqtt_port;
+    // One less than the limit of 10,000: the last place is for the device that works.
+    let mut devices = crowd(DEVICES - 1, |n| connect(port, format!("idle-{n}"))).await;
+    let after = gateway.usage().rss_bytes;
+
+    let each = (after.saturating_sub(before)) / devices.len() as u64;
+    println!(
+        "{} idle connections: RSS {} kB before, {} kB after, {each} bytes each",
+        devices.len(),
+        before / 1024,
+        after / 1024
+    );
+    assert!(after <= 100 * 1024 * 1024, "RSS {after}");
+
+    let mut worker = connect(port, "worker".into()).await;
+    publish(&mut worker, "crowd/t", b"21.5").await;
+    publish(&mut devices[DEVICES / 2], "crowd/idle", b"1").await;
+}
+
+#[tokio::test]
+async fn five_thousand_that_say_nothing_are_closed_while_others_work() {
+    const SILENT: usize = 5_000;
+    allow_open_files(SILENT as u64 + 1_000);
+    let files = tempfile::tempdir().unwrap();
+    let gateway = Gateway::start(&Setup {
+        tables: &file_output(&files.path().join("out").display().to_string()),
+        ..Setup::default()
+    });
+    let port = gateway.mqtt_port;
+    let mut worker = connect(port, "worker".into()).await;
+    let silent =
+        crowd(SILENT, |_| async move { TcpStream::connect(("127.0.0.1", port)).await.unwrap() })
+            .await;
+    let gathered = Instant::now();
+
+    let mut ends = JoinSet::new();
+    for mut stream in silent {
+        ends.spawn(async move {
+            // A silent client is told nothing (it has not said which protocol): the end of the
+            // stream, or a reset.
+            let mut byte = [0];
+            matches!(timeout(DEADLINE, stream.read(&mut byte)).await, Ok(Ok(0) | Err(_)))
+        });
+    }
+    let mut closed = 0;
+    while !ends.is_empty() {
+        tokio::select! {
+            Some(end) = ends.join_next() => {
+                assert!(end.unwrap(), "a silent connection was not closed in {DEADLINE:?}");
+                closed += 1;
+            }
+            () = tokio::time::sleep(Duration::from_millis(20)) => {
+                publish(&mut worker, "silent/t", b"21.5").await;
+            }
+        }
+    }
+    assert_eq!(closed, SILENT);
+    println!("{SILENT} silent connections closed within {:?}", gathered.elapsed());
+    publish(&mut worker, "silent/t", b"22").await;
+}

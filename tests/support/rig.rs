@@ -1,0 +1,109 @@
+//! A fleet of simulated devices, the real gateway and a database that misbehaves on demand, with the ledger
+//! that tells LOST, PHANTOM and WRONG.
+
+use std::{path::Path, time::Duration};
+
+use simulator::{
+    faulty::{Behaviour, Config, Faulty},
+    fleet::{Fleet, FleetConfig, Gateway as Target, Group, Link, Mqtt, Version},
+    ledger::Ledger,
+    verify::{self, Allowed, Row, Verdict},
+};
+
+use super::{
+    gateway::{Gateway, Setup},
+    wait_for,
+};
+
+/// The output's id in every rig.
+pub const OUTPUT: &str = "db";
+/// For the backlog to arrive once nothing stands in its way.
+const DELIVERY_MAX: Duration = Duration::from_mins(2);
+
+#[derive(Debug)]
+pub struct Rig {
+    pub gateway: Gateway,
+    pub database: Faulty,
+    /// The token's file: read again at every probe.
+    _secrets: tempfile::TempDir,
+}
+
+/// Where a fleet's topics go: measurement and device as the ledger knows them.
+pub const RULE: &str = "[[rule]]\ntopic = \"sim/{measurement}/{device}\"\n";
+
+impl Rig {
+    pub async fn start(journal: &str) -> Self {
+        Self::with_output(journal, "").await
+    }
+
+    /// `limits`: further lines of the output's `[output.limits]`.
+    pub async fn with_output(journal: &str, limits: &str) -> Self {
+        let database =
+            Faulty::start("127.0.0.1:0".parse().unwrap(), Config::default()).await.unwrap();
+        let secrets = tempfile::tempdir().unwrap();
+        std::fs::write(secrets.path().join("token"), "test-token").unwrap();
+        let tables = format!("{RULE}{}", output(&database.url(), secrets.path(), limits));
+        let gateway = Gateway::start(&Setup { journal, tables: &tables });
+        Self { gateway, database, _secrets: secrets }
+    }
+
+    pub fn target(&self) -> Target {
+        let at = |port: u16| format!("127.0.0.1:{port}");
+        Target::new(&at(self.gateway.mqtt_port), &at(self.gateway.http_port))
+    }
+
+    pub fn fleet(&self, groups: Vec<Group>) -> Fleet {
+        let gateway = self.target();
+        Fleet::start(&FleetConfig { gateway, groups, seed: 7, start: None, ledger: None }).unwrap()
+    }
+
+    pub async fn behave(&self, behaviour: Behaviour) {
+        self.database.set(behaviour).await.unwrap();
+    }
+
+    /// Waits until the gateway has nothing left to deliver.
+    pub fn delivered(&self) {
+        wait_for("delivery of everything", DELIVERY_MAX, || match self.gateway.pending(OUTPUT) {
+            0 => Ok(()),
+            pending => Err(format!("{pending} readings pending")),
+        });
+    }
+
+    /// The ledger against what the database holds.
+    pub fn verdict(&self, ledger: &Ledger) -> Verdict {
+        self.verdict_of(ledger, |_| true)
+    }
+
+    /// As `verdict`, of the rows that the fleet could have sent.
+    pub fn verdict_of(&self, ledger: &Ledger, is_of_fleet: impl Fn(&Row) -> bool) -> Verdict {
+        let stats = self.database.stats();
+        assert_eq!(stats.malformed, 0, "malformed lines: {:?}", stats.malformed_examples);
+        let is_probe = |row: &Row| row.measurement == "tidegate_probe";
+        let rows =
+            self.database.rows().into_iter().filter(|row| !is_probe(row) && is_of_fleet(row));
+        verify::compare(ledger, rows, &Allowed::default())
+    }
+}
+
+fn output(url: &str, secrets: &Path, limits: &str) -> String {
+    format!(
+        "[[output]]\nid = \"{OUTPUT}\"\ntype = \"influxdb\"\nurl = \"{url}\"\norg = \"o\"\nbucket = \"b\"\n\
+         token = {{ file = \"{}/token\" }}\n[output.limits]\nbatch_age_max = \"100ms\"\n{limits}\n",
+        secrets.display()
+    )
+}
+
+pub fn mqtt(name: &str, devices: u32, period: Duration) -> Group {
+    let mut group = Group::new(name, devices, Link::Mqtt(Mqtt::new(Version::V4, 1)));
+    group.period = period;
+    group
+}
+
+pub fn websocket(name: &str, devices: u32, period: Duration) -> Group {
+    Group { period, ..Group::new(name, devices, Link::WebSocket) }
+}
+
+/// The long form of a test, in `./check --long`.
+pub fn is_long() -> bool {
+    std::env::var("TIDEGATE_LONG").is_ok_and(|value| value == "1")
+}
