@@ -5,7 +5,8 @@ use std::mem;
 
 use crate::{
     Context, Kind, Limits, Place, ReadingRef, Readings, Reason, Rejects, Time, ValueRef,
-    names::short, scratch::reuse,
+    names::short,
+    scratch::{Scratch, reuse},
 };
 
 /// A reading taken apart by its decoder, its lists being scratch.
@@ -24,7 +25,15 @@ pub(crate) struct Offers<'o> {
     pub(crate) context: &'o Context<'o>,
     out: &'o mut Readings,
     bad: &'o mut Rejects,
-    tags: Vec<(&'static str, &'static str)>,
+    /// Lent by `out`.
+    pub(crate) scratch: Scratch,
+}
+
+impl Drop for Offers<'_> {
+    fn drop(&mut self) {
+        self.scratch.trim();
+        self.out.scratch = mem::take(&mut self.scratch);
+    }
 }
 
 impl<'o> Offers<'o> {
@@ -33,7 +42,8 @@ impl<'o> Offers<'o> {
         out: &'o mut Readings,
         bad: &'o mut Rejects,
     ) -> Self {
-        Self { context, out, bad, tags: Vec::new() }
+        let scratch = mem::take(&mut out.scratch);
+        Self { context, out, bad, scratch }
     }
 
     pub(crate) fn limits(&self) -> Limits {
@@ -42,7 +52,7 @@ impl<'o> Offers<'o> {
 
     /// True if the reading was taken.
     pub(crate) fn offer(&mut self, parts: Parts<'_, '_>, place: Place) -> bool {
-        let mut tags = reuse(mem::take(&mut self.tags));
+        let mut tags = reuse(mem::take(&mut self.scratch.merged));
         let taken = match self.merge_tags(parts.tags, &mut tags) {
             Ok(()) => {
                 let measurement = match parts.measurement {
@@ -58,7 +68,7 @@ impl<'o> Offers<'o> {
                 false
             }
         };
-        self.tags = reuse(tags);
+        self.scratch.merged = reuse(tags);
         taken
     }
 

@@ -15,8 +15,11 @@ use std::{
 };
 
 use crate::{
-    Kind, ReadingRef, Reason, Rejects, Time, Timestamp, ValueRef, frame::wire, names,
-    scratch::reuse, timestamp::text::out_of_range,
+    Kind, ReadingRef, Reason, Rejects, Time, Timestamp, ValueRef,
+    frame::wire,
+    names,
+    scratch::{Scratch, reuse},
+    timestamp::text::out_of_range,
 };
 
 /// Limits on one reading.
@@ -55,6 +58,8 @@ pub struct Readings {
     stamps: Stamps,
     tags: Vec<(&'static str, &'static str)>,
     fields: Vec<(&'static str, ValueRef<'static>)>,
+    /// For the decoders.
+    pub(crate) scratch: Scratch,
 }
 
 /// Where a reading stands in its payload, for what is refused of it.
@@ -76,6 +81,7 @@ impl Readings {
             stamps: Stamps::default(),
             tags: Vec::new(),
             fields: Vec::new(),
+            scratch: Scratch::default(),
         }
     }
 

@@ -31,9 +31,23 @@ pub(crate) fn reuse<A, B>(mut list: Vec<A>) -> Vec<B> {
     list.into_iter().map(|_| unreachable!("it was cleared")).collect()
 }
 
-/// A reading's parts as the encoder takes them; used again for the next one.
+/// Lists that live as long as a `Readings`: a decoder borrows them for a payload. What they hold
+/// between two uses is nothing but room.
 #[derive(Debug, Default)]
-pub(crate) struct Lists {
+pub(crate) struct Scratch {
+    /// A reading's own tags and fields, as its decoder found them.
     pub(crate) tags: Vec<(&'static str, &'static str)>,
     pub(crate) fields: Vec<(&'static str, ValueRef<'static>)>,
+    /// Its tags and the context's.
+    pub(crate) merged: Vec<(&'static str, &'static str)>,
+}
+
+impl Scratch {
+    /// Gives back the room that an extraordinary payload took.
+    pub(crate) fn trim(&mut self) {
+        const KEPT_MAX: usize = 1024;
+        self.tags.shrink_to(KEPT_MAX);
+        self.fields.shrink_to(KEPT_MAX);
+        self.merged.shrink_to(KEPT_MAX);
+    }
 }

@@ -19,7 +19,7 @@ mod shape;
 #[cfg(test)]
 mod tests;
 
-use crate::{Context, Kind, Place, Readings, Reason, Rejects, offer::Offers, scratch::Lists};
+use crate::{Context, Kind, Place, Readings, Reason, Rejects, offer::Offers};
 use flat::Flat;
 use scan::Fault;
 use shape::Defaults;
@@ -27,13 +27,12 @@ use shape::Defaults;
 pub fn decode(payload: &[u8], context: &Context<'_>, out: &mut Readings, bad: &mut Rejects) {
     let offers = Offers::new(context, out, bad);
     let flat = Flat::new(payload, context, &offers.limits());
-    Decoder { flat, offers, lists: Lists::default(), index: 0 }.run();
+    Decoder { flat, offers, index: 0 }.run();
 }
 
 struct Decoder<'p, 'o> {
     flat: Flat<'p>,
     offers: Offers<'o>,
-    lists: Lists,
     /// Of the next reading.
     index: u32,
 }
@@ -108,7 +107,7 @@ impl Decoder<'_, '_> {
         let end = self.flat.scan.at;
         let Some(batch) = self.flat.batch.take() else {
             let place = self.next_place(start, end);
-            shape::offer(&self.flat, defaults, place, &mut self.lists, &mut self.offers);
+            shape::offer(&self.flat, defaults, place, &mut self.offers);
             return Ok(());
         };
         match shape::defaults(&self.flat, self.index, &mut self.offers) {
@@ -132,7 +131,7 @@ impl Decoder<'_, '_> {
         let name = self.offers.context.field;
         self.flat.lone_value(name)?;
         let place = self.next_place(start, self.flat.scan.at);
-        shape::offer(&self.flat, None, place, &mut self.lists, &mut self.offers);
+        shape::offer(&self.flat, None, place, &mut self.offers);
         Ok(())
     }
 

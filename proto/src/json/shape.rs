@@ -10,7 +10,7 @@ use crate::{
     Kind, Place, Reason, Time, Timestamp, ValueRef,
     decimal::Decimal,
     offer::{Offers, Parts},
-    scratch::{Lists, reuse},
+    scratch::{Scratch, reuse},
     timestamp::text::age_from_millis_text,
     value::is_empty_word,
 };
@@ -40,18 +40,17 @@ pub(super) fn offer(
     flat: &Flat<'_>,
     defaults: Option<&Defaults>,
     place: Place,
-    lists: &mut Lists,
     offers: &mut Offers<'_>,
 ) {
-    let mut shape = Shape::new(lists);
+    let mut shape = Shape::new(&mut offers.scratch);
     if let Err(reason) = shape.read(flat, offers) {
         offers.refuse(place, reason);
     } else {
         shape.add_defaults(defaults);
         shape.offer(defaults, place, offers);
     }
-    lists.tags = reuse(shape.tags);
-    lists.fields = reuse(shape.fields);
+    offers.scratch.tags = reuse(shape.tags);
+    offers.scratch.fields = reuse(shape.fields);
 }
 
 /// What an object with an array of readings says besides; `index`: of its first reading.
@@ -60,8 +59,7 @@ pub(super) fn defaults(
     index: u32,
     offers: &mut Offers<'_>,
 ) -> Result<Defaults, Reason> {
-    let mut lists = Lists::default();
-    let mut shape = Shape::new(&mut lists);
+    let mut shape = Shape::new(&mut Scratch::default());
     for leaf in &flat.leaves {
         shape.explicit_leaf(leaf, flat, offers)?;
     }
@@ -80,11 +78,11 @@ pub(super) fn defaults(
 }
 
 impl<'s> Shape<'s> {
-    fn new(lists: &mut Lists) -> Self {
+    fn new(scratch: &mut Scratch) -> Self {
         Self {
             measurement: "",
-            tags: reuse(mem::take(&mut lists.tags)),
-            fields: reuse(mem::take(&mut lists.fields)),
+            tags: reuse(mem::take(&mut scratch.tags)),
+            fields: reuse(mem::take(&mut scratch.fields)),
             at: None,
             age: None,
             empty: false,

@@ -11,18 +11,17 @@ use crate::{
     Context, Limits, Place, Readings, Reason, Rejects, ValueRef,
     line::parse::{Line, Value},
     offer::{Offers, Parts},
-    scratch::{Lists, reuse},
+    scratch::reuse,
 };
 
 /// Decodes a whole body; a broken line costs itself only. `Rejects` carries its line and bytes.
 pub fn decode(payload: &[u8], context: &Context<'_>, out: &mut Readings, bad: &mut Rejects) {
     let mut offers = Offers::new(context, out, bad);
     let mut line = Line::new(payload, context.precision, offers.limits());
-    let mut lists = Lists::default();
     while let Some(place) = line.begin() {
         let start = place.span.start;
         match line.parse() {
-            Ok(end) => offer(&line, Place { span: start..end, ..place }, &mut lists, &mut offers),
+            Ok(end) => offer(&line, Place { span: start..end, ..place }, &mut offers),
             Err(broken) => {
                 let column = broken.at.saturating_sub(start) + 1;
                 let text = format!("column {column}: {}", broken.reason.text);
@@ -64,14 +63,14 @@ pub fn whole(payload: &[u8]) -> usize {
 }
 
 /// Offers a line that was taken apart.
-fn offer(line: &Line<'_>, place: Place, lists: &mut Lists, offers: &mut Offers<'_>) {
+fn offer(line: &Line<'_>, place: Place, offers: &mut Offers<'_>) {
     let arena = line.arena.as_str();
     if let ([], [(_, reason), ..]) = (line.fields.as_slice(), line.left_out.as_slice()) {
         return offers.refuse(place, reason.clone());
     }
-    let mut tags = reuse(mem::take(&mut lists.tags));
+    let mut tags = reuse(mem::take(&mut offers.scratch.tags));
     tags.extend(line.tags.iter().map(|(key, value)| (key.get(arena), value.get(arena))));
-    let mut fields = reuse(mem::take(&mut lists.fields));
+    let mut fields = reuse(mem::take(&mut offers.scratch.fields));
     fields.extend(line.fields.iter().map(|(name, value)| match value {
         Value::Number(value) => (name.get(arena), *value),
         Value::Text(text) => (name.get(arena), ValueRef::Text(text.get(arena))),
@@ -84,8 +83,8 @@ fn offer(line: &Line<'_>, place: Place, lists: &mut Lists, offers: &mut Offers<'
             offers.leave_out(index, name.get(arena), reason.clone());
         }
     }
-    lists.tags = reuse(tags);
-    lists.fields = reuse(fields);
+    offers.scratch.tags = reuse(tags);
+    offers.scratch.fields = reuse(fields);
 }
 
 #[cfg(test)]

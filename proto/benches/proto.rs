@@ -1,0 +1,160 @@
+//! What a reading costs in each step of its journey. Guides (DESIGN section 13, per reading): JSON
+//! decode 0.36 us, frame encode 0.08, frame decode (borrowed) 0.16, line protocol write 0.13.
+
+use divan::{Bencher, counter::ItemsCount};
+use proto::{
+    Context, Limits, Reading, Readings, Rejects, Time, Timestamp, Value, frame, json, line, plain,
+};
+
+const ARRIVAL: Timestamp = Timestamp::from_nanos(1_700_000_000_000_000_000);
+/// Readings in a frame, lines in a body.
+const MANY: u32 = 100;
+
+fn main() {
+    divan::main();
+}
+
+#[divan::bench]
+fn json_decode(bencher: Bencher<'_, '_>) {
+    // 100 bytes, as a device of the benches sends them.
+    let payload = br#"{"device":"greenhouse-17","temperature":21.53,"humidity":48.2,"battery":3.714,"ts":1700000000123}"#;
+    decode(bencher, payload, 1, json::decode);
+}
+
+#[divan::bench]
+fn json_decode_explicit(bencher: Bencher<'_, '_>) {
+    let payload = br#"{"device":"d1","measurement":"climate","tags":{"room":"a"},"fields":{"t":21.5},"ts":1700000000000}"#;
+    decode(bencher, payload, 1, json::decode);
+}
+
+#[divan::bench]
+fn plain_decode(bencher: Bencher<'_, '_>) {
+    decode(bencher, b"21.53", 1, plain::decode);
+}
+
+#[divan::bench]
+fn line_decode(bencher: Bencher<'_, '_>) {
+    let mut body = Vec::new();
+    for at in 0..MANY {
+        sample(at).with_ref(|reading| line::write(&reading, &mut body)).expect("it can be written");
+    }
+    decode(bencher, &body, MANY, line::decode);
+}
+
+#[divan::bench]
+fn frame_decode(bencher: Bencher<'_, '_>) {
+    let mut payload = Vec::new();
+    frame::encode(&(0..MANY).map(sample).collect::<Vec<_>>(), &mut payload);
+    decode(bencher, &payload, MANY, frame::decode);
+}
+
+#[divan::bench]
+fn frame_encode(bencher: Bencher<'_, '_>) {
+    let reading = sample(7);
+    let mut encoder = frame::Encoder::default();
+    let mut out = Vec::new();
+    reading.with_ref(|reading| {
+        bencher.counter(ItemsCount::new(MANY)).bench_local(|| {
+            out.clear();
+            for _ in 0..MANY {
+                encoder.push(divan::black_box(&reading));
+            }
+            encoder.finish(&mut out);
+            out.len()
+        });
+    });
+}
+
+#[divan::bench]
+fn readings_push(bencher: Bencher<'_, '_>) {
+    let reading = sample(7);
+    let mut out = Readings::new(Limits::default());
+    reading.with_ref(|reading| {
+        bencher.counter(ItemsCount::new(MANY)).bench_local(|| {
+            out.clear();
+            for _ in 0..MANY {
+                out.push(divan::black_box(&reading), ARRIVAL).expect("it is taken");
+            }
+            out.bytes().len()
+        });
+    });
+}
+
+#[divan::bench]
+fn cursor_walk(bencher: Bencher<'_, '_>) {
+    let bytes = journal_form();
+    bencher.counter(ItemsCount::new(MANY)).bench_local(|| {
+        let mut cursor = frame::Cursor::new(divan::black_box(&bytes));
+        let mut fields = 0;
+        while let Some(reading) = cursor.next() {
+            fields += reading.expect("our own encoder wrote it").fields.len();
+        }
+        fields
+    });
+}
+
+#[divan::bench]
+fn line_write(bencher: Bencher<'_, '_>) {
+    let reading = sample(7);
+    let mut out = Vec::new();
+    reading.with_ref(|reading| {
+        bencher.counter(ItemsCount::new(MANY)).bench_local(|| {
+            out.clear();
+            for _ in 0..MANY {
+                line::write(divan::black_box(&reading), &mut out).expect("it can be written");
+            }
+            out.len()
+        });
+    });
+}
+
+fn decode(
+    bencher: Bencher<'_, '_>,
+    payload: &[u8],
+    readings: u32,
+    decode: fn(&[u8], &Context<'_>, &mut Readings, &mut Rejects),
+) {
+    let context = Context {
+        measurement: "readings",
+        tags: &[("site", "greenhouse")],
+        field: "value",
+        precision: None,
+        arrival: ARRIVAL,
+        device_required: false,
+        depth_max: 32,
+        keys_max: 1024,
+    };
+    let (mut out, mut bad) = (Readings::new(Limits::default()), Rejects::default());
+    bencher.counter(ItemsCount::new(readings)).bench_local(|| {
+        out.clear();
+        out.begin();
+        decode(divan::black_box(payload), &context, &mut out, &mut bad);
+        out.stamp(ARRIVAL);
+        assert_eq!(out.count(), readings);
+    });
+}
+
+fn journal_form() -> Vec<u8> {
+    let mut out = Readings::new(Limits::default());
+    for at in 0..MANY {
+        sample(at).with_ref(|reading| out.push(&reading, ARRIVAL)).expect("it is taken");
+    }
+    out.take().0
+}
+
+fn sample(at: u32) -> Reading {
+    let text = |text: &str| text.to_owned();
+    Reading {
+        measurement: text("climate"),
+        tags: vec![
+            (text("device"), format!("greenhouse-{at}")),
+            (text("site"), text("greenhouse")),
+        ],
+        fields: vec![
+            (text("temperature"), Value::Float(21.53)),
+            (text("humidity"), Value::Float(48.2)),
+            (text("battery"), Value::Float(3.714)),
+        ],
+        time: Time::At(Timestamp::from_nanos(ARRIVAL.nanos() + i64::from(at))),
+    }
+}
