@@ -162,7 +162,7 @@ fn append(value: std::fmt::Arguments<'_>, out: &mut Vec<u8>) {
 mod tests {
     use std::time::Duration;
 
-    use proto::Timestamp;
+    use proto::{Context, Limits, Readings, Rejects, Timestamp};
 
     use super::*;
     use crate::{
@@ -222,6 +222,56 @@ mod tests {
                         Value::Text(v) => assert_eq!(json["fields"][name], v),
                         other => panic!("{other:?}"),
                     }
+                }
+            }
+        }
+    }
+
+    /// What the gateway makes of it: one reading a line of line protocol, read by our own checker.
+    fn decoded(payload: &[u8], encoding: Encoding) -> Vec<Point> {
+        let context = Context {
+            measurement: "mqtt",
+            tags: &[],
+            field: "value",
+            precision: None,
+            arrival: Timestamp::from_nanos(1_800_000_000_000_000_000),
+            device_required: true,
+            depth_max: 32,
+            keys_max: 1024,
+        };
+        let mut readings = Readings::new(Limits::default());
+        let mut bad = Rejects::default();
+        readings.begin();
+        match encoding {
+            Encoding::Json => proto::json::decode(payload, &context, &mut readings, &mut bad),
+            Encoding::Line => proto::line::decode(payload, &context, &mut readings, &mut bad),
+            Encoding::Frame => frame::decode(payload, &context, &mut readings, &mut bad),
+        }
+        assert!(bad.is_empty(), "{bad:?}");
+        let mut cursor = frame::Cursor::new(readings.bytes());
+        let mut text = Vec::new();
+        while let Some(reading) = cursor.next() {
+            proto::line::write(&reading.unwrap(), &mut text).unwrap();
+        }
+        points(&text, 1).map(|(_, point)| point.unwrap()).collect()
+    }
+
+    #[test]
+    fn the_gateway_reads_in_every_encoding_what_the_device_measured() {
+        for encoding in Encoding::ALL {
+            for kind in Kind::ALL {
+                let device = device(kind);
+                for seq in 0..200 {
+                    let mut payload = Vec::new();
+                    encode(&device, &[seq], encoding, &mut payload);
+                    let reading = device.reading(seq);
+                    let expected = Point {
+                        measurement: reading.measurement,
+                        tags: reading.tags,
+                        fields: reading.fields,
+                        time: Some(device.time(seq).nanos()),
+                    };
+                    assert_eq!(decoded(&payload, encoding), [expected], "{encoding:?}");
                 }
             }
         }
