@@ -35,6 +35,15 @@ impl Books {
         }
     }
 
+    /// An output has passed so many: they were journaled, even if their frames are gone by now.
+    pub(crate) fn at_least(&mut self, kind: Kind, readings: u64) {
+        match kind {
+            Kind::Data => self.journaled = self.journaled.max(readings),
+            Kind::Rejected => self.rejected = self.rejected.max(readings),
+            Kind::Clock => {}
+        }
+    }
+
     /// What a reader of this kind of frames has had on its way.
     pub(crate) fn of(&self, kind: Kind) -> u64 {
         match kind {
@@ -51,9 +60,5 @@ impl Counts {
         self.filtered = self.filtered.saturating_add(other.filtered);
         self.duplicate = self.duplicate.saturating_add(other.duplicate);
         self.dropped = self.dropped.saturating_add(other.dropped);
-    }
-
-    pub(crate) fn is_zero(&self) -> bool {
-        *self == Self::default()
     }
 }

@@ -25,8 +25,8 @@ pub(crate) struct Extent {
     pub(crate) last: u64,
     /// Bytes of the file.
     pub(crate) allocated: u64,
-    /// Readings of its `data` frames.
-    pub(crate) readings: u64,
+    /// As of `last`.
+    pub(crate) books: Books,
     /// Sequence numbers within that were never acknowledged and are not there.
     pub(crate) torn: Vec<(u64, u64)>,
 }
@@ -74,11 +74,11 @@ impl Segment {
         self.lock().end
     }
 
-    pub(crate) fn grow(&self, end: u64, last: u64, readings: u64) {
+    pub(crate) fn grow(&self, end: u64, last: u64, books: Books) {
         let mut extent = self.lock();
         extent.end = end;
         extent.last = last;
-        extent.readings = extent.readings.saturating_add(readings);
+        extent.books = books;
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -159,8 +159,9 @@ mod tests {
     use super::*;
 
     fn known(id: u64, first_seq: u64, last: u64) -> Place {
-        let extent = Extent { end: 0, last, allocated: 0, readings: 0, torn: Vec::new() };
-        Place::Known(Arc::new(Segment::new(id, 0, first_seq, Books::default(), extent)))
+        let books = Books::default();
+        let extent = Extent { end: 0, last, allocated: 0, books, torn: Vec::new() };
+        Place::Known(Arc::new(Segment::new(id, 0, first_seq, books, extent)))
     }
 
     fn find(catalog: &Catalog, seq: u64) -> String {

@@ -35,10 +35,17 @@ struct Notes {
     nudged: bool,
     /// The writer waits for a segment: every confirmed frame may be the one that frees it.
     wanted: bool,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    #[default]
+    Open,
     /// The journal closes: the writer gives up waiting.
-    closing: bool,
+    Closing,
     /// The writer has finished: so may the keeper.
-    ending: bool,
+    Ending,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +59,12 @@ pub(crate) struct Discarded {
 pub(crate) struct Work {
     pub(crate) retired: Vec<Arc<Segment>>,
     pub(crate) discarded: Vec<Discarded>,
+}
+
+impl Notes {
+    fn enter(&mut self, stage: Stage) {
+        self.stage = self.stage.max(stage);
+    }
 }
 
 impl Desk {
@@ -102,25 +115,26 @@ impl Desk {
 
     /// The writer finishes what can be written, and waits for nothing any more.
     pub(crate) fn close(&self) {
-        lock(&self.notes).closing = true;
+        lock(&self.notes).enter(Stage::Closing);
         self.for_writer.notify_one();
     }
 
     /// The keeper ends.
     pub(crate) fn end(&self) {
-        lock(&self.notes).ending = true;
+        lock(&self.notes).enter(Stage::Ending);
         self.for_keeper.notify_one();
     }
 
     pub(crate) fn is_ending(&self) -> bool {
-        lock(&self.notes).ending
+        lock(&self.notes).stage == Stage::Ending
     }
 
     /// The keeper's rest: until a nudge, the close, or `at_most`.
     pub(crate) fn rest(&self, at_most: Duration) {
         let notes = lock(&self.notes);
-        let mut notes =
-            wait(&self.for_keeper, notes, at_most, |notes| !notes.nudged && !notes.ending);
+        let mut notes = wait(&self.for_keeper, notes, at_most, |notes| {
+            !notes.nudged && notes.stage < Stage::Ending
+        });
         notes.nudged = false;
     }
 
@@ -137,16 +151,17 @@ impl Desk {
         let mut notes = lock(&self.notes);
         notes.wanted = true;
         let mut notes = wait(&self.for_writer, notes, at_most, |notes| {
-            notes.prepared.is_none() && !notes.closing
+            notes.prepared.is_none() && notes.stage == Stage::Open
         });
         notes.wanted = false;
-        !notes.closing
+        notes.stage == Stage::Open
     }
 
     /// The writer's pause after errors; only the close cuts it short. `false` once it closes.
     pub(crate) fn pause(&self, length: Duration) -> bool {
         let notes = lock(&self.notes);
-        !wait(&self.for_writer, notes, length, |notes| !notes.closing).closing
+        let still = |notes: &mut Notes| notes.stage == Stage::Open;
+        wait(&self.for_writer, notes, length, still).stage == Stage::Open
     }
 }
 

@@ -27,6 +27,9 @@ use crate::shared::{FrameAt, Shared, lock};
 const FETCH_BYTES: usize = 512 * 1024;
 const FETCH_ITEMS: usize = 256;
 
+/// A group has no more frames than this, so a gap that is larger is not a torn one.
+const TORN_GAP_MAX: u64 = 1 << 16;
+
 pub(crate) struct Fetcher {
     shared: Arc<Shared>,
     kind: Kind,
@@ -43,6 +46,8 @@ pub(crate) struct Fetcher {
 struct Open {
     segment: Arc<Segment>,
     scan: Scan,
+    /// Stretches without a frame since the last one: worth keeping if frames are missing there.
+    garbage: Vec<(u64, u64)>,
 }
 
 /// What lies next on the way.
@@ -60,9 +65,12 @@ pub(crate) enum Item {
         readings: u64,
         fates: Fates,
     },
-    /// Readings of frames that were passed as missing.
-    Miss {
-        readings: u64,
+    /// The next segment's books: readings of frames that were passed as missing, or readings that
+    /// were taken for lost and had never been journaled (torn ones, where the trailer that knew
+    /// them is damaged too).
+    Correct {
+        missing: u64,
+        surplus: u64,
     },
 }
 
@@ -107,7 +115,7 @@ impl Fetcher {
     }
 
     /// What is still in memory. Never blocks.
-    pub(crate) fn from_memory(&mut self, durable: u64) -> Vec<Item> {
+    pub(crate) fn take_from_memory(&mut self, durable: u64) -> Vec<Item> {
         let held = lock(&self.shared.tail).from(self.next, FETCH_BYTES);
         let mut items = Vec::with_capacity(held.len());
         for held in held.into_iter().take_while(|held| held.seq <= durable) {
@@ -124,7 +132,7 @@ impl Fetcher {
 
     /// From the disk, up to `durable` (which was read from the head before the call) or until
     /// enough is fetched. Empty only at a segment that this release cannot read.
-    pub(crate) fn from_disk(&mut self, durable: u64) -> Vec<Item> {
+    pub(crate) fn take_from_disk(&mut self, durable: u64) -> Vec<Item> {
         let mut items = Vec::new();
         let mut bytes = 0;
         while self.next <= durable && bytes < FETCH_BYTES && items.len() < FETCH_ITEMS {
@@ -144,8 +152,7 @@ impl Fetcher {
                 }
                 Step::Nothing => {}
                 Step::End => {
-                    let last = open.segment.last();
-                    items.extend(self.gap(&open.segment, last + 1));
+                    items.extend(self.gap_within(&mut open, None));
                     continue; // Without this segment.
                 }
                 Step::Stop => {
@@ -176,10 +183,12 @@ impl Fetcher {
         };
         items.extend(self.gap(&segment, segment.first_seq));
         if segment.first_seq == self.next {
-            let readings = segment.books.of(self.kind).saturating_sub(self.readings);
-            if readings > 0 {
-                items.push(Item::Miss { readings });
-                self.readings += readings;
+            let journaled = segment.books.of(self.kind);
+            if journaled != self.readings {
+                let missing = journaled.saturating_sub(self.readings);
+                let surplus = self.readings.saturating_sub(journaled);
+                items.push(Item::Correct { missing, surplus });
+                self.readings = journaled;
             }
         }
         let file = match self.shared.disk.open(&segment::name(segment.id)) {
@@ -194,8 +203,8 @@ impl Fetcher {
             }
         };
         self.closed = None;
-        let scan = Scan::new(file, segment.salt, segment.end());
-        self.open = Some(Open { segment, scan });
+        let scan = Scan::new(file, segment.salt, segment.end(), &self.shared.limits);
+        self.open = Some(Open { segment, scan, garbage: Vec::new() });
         true
     }
 
@@ -209,7 +218,7 @@ impl Fetcher {
             None => return Step::End,
             Some(Scanned::Skipped { from, to, zeros }) => {
                 if !zeros {
-                    quarantine::keep(&self.shared, open.segment.id, from, to);
+                    open.garbage.push((from, to));
                 }
                 return Step::Nothing;
             }
@@ -224,8 +233,9 @@ impl Fetcher {
         }
         if header.seq > next {
             open.scan.seek(offset);
-            return self.gap(&open.segment, header.seq).map_or(Step::Nothing, Step::Item);
+            return self.gap_within(open, Some(header.seq)).map_or(Step::Nothing, Step::Item);
         }
+        open.garbage.clear();
         let payload = match body {
             Body::Passed => {
                 self.next += 1;
@@ -247,6 +257,10 @@ impl Fetcher {
                 self.stop_at(open.segment.id, "a frame of a later release");
                 Step::Stop
             }
+            Err(Unreadable::Broken) if is_torn(&open.segment.extent().torn, header.seq) => {
+                self.next += 1;
+                Step::Item(missing(header.seq, at, 0))
+            }
             Err(Unreadable::Broken) => {
                 quarantine::keep(&self.shared, at.segment, offset, offset + header.frame_len());
                 Step::Item(self.damaged(&header, at))
@@ -262,14 +276,28 @@ impl Fetcher {
         missing(header.seq, at, u64::from(header.readings))
     }
 
+    /// Frames missing before this one, or at the segment's end; keeps what lies in their place.
+    fn gap_within(&mut self, open: &mut Open, upto: Option<u64>) -> Option<Item> {
+        let named = self.shared.gaps_named();
+        let upto = upto.unwrap_or_else(|| open.segment.last() + 1);
+        let item = self.gap(&open.segment, upto);
+        let garbage = std::mem::take(&mut open.garbage);
+        if self.shared.gaps_named() > named {
+            for (from, to) in garbage {
+                quarantine::keep(&self.shared, open.segment.id, from, to);
+            }
+        }
+        item
+    }
+
     /// Missing from `next` up to before `upto`: never acknowledged, or lost.
     fn gap(&mut self, segment: &Segment, upto: u64) -> Option<Item> {
         if upto <= self.next {
             return None;
         }
         let torn = segment.extent().torn;
-        let is_torn = |seq: u64| torn.iter().any(|(first, last)| (*first..=*last).contains(&seq));
-        if upto - self.next > 1 << 16 || !(self.next..upto).all(is_torn) {
+        let is_torn = |seq| is_torn(&torn, seq);
+        if upto - self.next > TORN_GAP_MAX || !(self.next..upto).all(is_torn) {
             self.name_missing(upto - 1, "missing frames");
         }
         self.next = upto;
@@ -290,6 +318,10 @@ impl Fetcher {
             error!(segment = segment::name(segment), why, "a reader of the journal stops here");
         }
     }
+}
+
+fn is_torn(torn: &[(u64, u64)], seq: u64) -> bool {
+    torn.iter().any(|(first, last)| (*first..=*last).contains(&seq))
 }
 
 fn pass(last: u64, at: FrameAt) -> Item {

@@ -123,11 +123,6 @@ impl Encoder {
         }
     }
 
-    /// Counts that no frame carries yet.
-    pub(crate) fn carried(&self) -> Counts {
-        self.carried
-    }
-
     /// Closes a frame that the next entry would take beyond its size; opens one if there is none.
     fn make_room(
         &mut self,

@@ -17,13 +17,12 @@ use std::{
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use crate::Kind;
 use crate::catalog::{Place, Segment};
 use crate::desk::{Discarded, Prepared, Work};
-use crate::options::PAGE;
+use crate::options::{Mutant, PAGE};
 use crate::position::Position;
 use crate::segment::{self, Trailer};
-use crate::shared::{Mutant, Shared};
+use crate::shared::Shared;
 
 const REST: Duration = Duration::from_secs(1);
 
@@ -38,7 +37,7 @@ pub(crate) fn run(shared: &Arc<Shared>) {
 }
 
 /// At the end: what is confirmed is on the disk.
-fn finish(shared: &Arc<Shared>) {
+pub(crate) fn finish(shared: &Arc<Shared>) {
     do_work(shared, shared.desk.take_work());
     for position in shared.positions() {
         write(shared, &position, Instant::now());
@@ -84,8 +83,14 @@ fn do_work(shared: &Shared, work: Work) {
             warn!(segment = segment::name(segment.id), %error, "segment stays unsealed");
         }
     }
-    for Discarded { id, bytes } in work.discarded {
-        remove(shared, id, bytes);
+    for Discarded { id, bytes } in &work.discarded {
+        remove(shared, *id, *bytes);
+    }
+    // What was never acknowledged must not come back under a number that is used again.
+    if !work.discarded.is_empty()
+        && let Err(error) = shared.disk.sync_dir("")
+    {
+        warn!(%error, "directory cannot be synced");
     }
 }
 
@@ -98,7 +103,8 @@ fn seal(shared: &Shared, segment: &Segment) -> io::Result<()> {
         first: segment.first_seq,
         last: extent.last,
         end: extent.end,
-        readings: extent.readings,
+        readings: extent.books.journaled.saturating_sub(segment.books.journaled),
+        books: extent.books,
         torn: extent.torn,
     };
     let Some(page) = trailer.page() else { return Ok(()) };
@@ -118,10 +124,14 @@ fn write(shared: &Shared, position: &Position, now: Instant) {
 
 /// Removes the oldest segments, as far as every position that is on the disk has passed them.
 fn free(shared: &Shared, now: Instant) {
-    for place in shared.catalog.places() {
+    if !shared.in_use.load(Ordering::Acquire) {
+        return;
+    }
+    let places = shared.catalog.places();
+    // The newest stays, whatever is done with it: it tells the next open where ids go on.
+    for place in places.iter().take(places.len().saturating_sub(1)) {
         let Place::Known(segment) = place else { return };
-        if segment.id == shared.active.load(Ordering::Acquire) || !is_passed(shared, &segment, now)
-        {
+        if segment.id == shared.active.load(Ordering::Acquire) || !is_passed(shared, segment, now) {
             return;
         }
         let bytes = segment.extent().allocated;
@@ -135,9 +145,7 @@ fn free(shared: &Shared, now: Instant) {
 fn is_passed(shared: &Shared, segment: &Segment, now: Instant) -> bool {
     let last = segment.last();
     let positions = shared.positions();
-    // Without a single output everything is kept: the first one may be about to come.
-    let wanted = positions.iter().any(|position| position.kind == Kind::Data);
-    if !wanted || positions.iter().any(|position| position.low() < last) {
+    if positions.iter().any(|position| position.low() < last) {
         return false;
     }
     for position in &positions {
@@ -164,7 +172,9 @@ fn remove(shared: &Shared, id: u64, bytes: u64) -> bool {
 /// `None` if the journal's bound, or what must stay free on the file system, forbids it.
 fn prepare(shared: &Shared) -> io::Result<Option<Prepared>> {
     let bytes = shared.limits.segment_bytes;
-    if shared.allocated() + bytes > shared.limits.bytes_max {
+    // A position must never find the journal full.
+    let reserved: u64 = shared.positions().iter().map(|position| position.unallocated()).sum();
+    if shared.allocated() + reserved + bytes > shared.limits.bytes_max {
         return Ok(None);
     }
     if shared.disk.free_bytes()? < bytes.saturating_add(shared.limits.free_bytes_min) {

@@ -123,24 +123,36 @@ impl Ledger {
         if last < first {
             return; // Seen before, on an earlier way.
         }
-        match self.entries.back_mut() {
-            Some(Entry { last: end, readings: sum, state: State::Done(all), .. }) => {
-                *end = last;
-                *sum += readings;
-                all.add(fates);
-            }
-            _ => {
-                let state = State::Done(*fates);
-                self.entries.push_back(Entry { first, last, readings, bytes: 0, at, state });
-            }
+        if let Some(Entry { last: end, readings: sum, state: State::Done(all), .. }) =
+            self.entries.back_mut()
+        {
+            *end = last;
+            *sum += readings;
+            all.add(fates);
+        } else {
+            let state = State::Done(*fates);
+            self.entries.push_back(Entry { first, last, readings, bytes: 0, at, state });
         }
         self.advance();
     }
 
-    /// Readings that are missing, found out only when the segment after the gap told its books.
-    pub(crate) fn miss(&mut self, readings: u64) {
-        self.passed += readings;
-        self.fates.quarantined += readings;
+    /// Readings that are missing, or were wrongly taken for lost: found out only when the segment
+    /// after the gap told its books.
+    pub(crate) fn correct(&mut self, missing: u64, surplus: u64) {
+        self.passed += missing;
+        self.fates.quarantined += missing;
+        let mut left = surplus;
+        for entry in self.entries.iter_mut().rev() {
+            if let State::Done(fates) = &mut entry.state {
+                let back = left.min(fates.quarantined);
+                fates.quarantined -= back;
+                entry.readings -= back;
+                left -= back;
+            }
+        }
+        let back = left.min(self.fates.quarantined);
+        self.fates.quarantined -= back;
+        self.passed -= back;
     }
 
     /// A lease came back: with its readings' fates, or given up. `true` if the reader must go back.

@@ -43,6 +43,14 @@ pub mod open;
 mod quarantine;
 mod recover;
 pub mod status;
+mod survey;
+pub mod verify;
+
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
+mod tests;
+
 pub mod testing;
 
 pub use appender::{Appender, Closed, Room};
@@ -58,3 +66,4 @@ pub use status::{PositionStatus, Status};
 pub use submission::{
     Counts, Rejected, RejectedRef, SUBMISSION_BYTES_MAX, Source, Submission, SubmissionRef,
 };
+pub use verify::{Verified, verify};

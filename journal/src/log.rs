@@ -9,15 +9,14 @@ use std::{io, sync::Arc, sync::atomic::Ordering, time::SystemTime};
 
 use tokio::time::Instant;
 
-use crate::Kind;
 use crate::catalog::{Extent, Segment};
 use crate::desk::{Discarded, Prepared};
 use crate::disk::File;
 use crate::group::Group;
 use crate::mark::Durable;
-use crate::options::PAGE;
+use crate::options::{Mutant, PAGE};
 use crate::segment::{self, HEADER_END, Header};
-use crate::shared::{FrameAt, Mutant, Shared, TailFrame, lock};
+use crate::shared::{BooksAt, FrameAt, Shared, TailFrame, lock};
 
 #[derive(Debug)]
 pub(crate) struct Log {
@@ -61,6 +60,7 @@ impl Log {
         if group.frames.is_empty() {
             return Ok(Durable::synced()); // All before it is durable, and it has no bytes.
         }
+        self.shared.in_use.store(true, Ordering::Release);
         let mut active = match self.active.take() {
             Some(active) if active.has_room(group) => active,
             other => {
@@ -112,11 +112,9 @@ impl Log {
         let segment = &active.segment;
         let start = active.end - written;
         let last = self.durable + group.frames.len() as u64;
-        let readings = group.frames.iter().map(|frame| match frame.frame.kind {
-            Kind::Data => u64::from(frame.frame.readings),
-            Kind::Rejected | Kind::Clock => 0,
-        });
-        segment.grow(active.end, last, readings.sum());
+        let mut books = shared.books().books;
+        group.count_into(&mut books);
+        segment.grow(active.end, last, books);
         {
             let mut tail = lock(&shared.tail);
             for frame in &group.frames {
@@ -125,11 +123,7 @@ impl Log {
                 tail.push(frame, shared.limits.tail_bytes_max);
             }
         }
-        {
-            let mut at = lock(&shared.books);
-            group.count_into(&mut at.books);
-            at.seq = last;
-        }
+        *lock(&shared.books) = BooksAt { books, seq: last };
         shared.stats.groups.fetch_add(1, Ordering::Relaxed);
         shared.stats.frames.fetch_add(group.frames.len() as u64, Ordering::Relaxed);
         shared.stats.bytes_written.fetch_add(written, Ordering::Relaxed);
@@ -162,7 +156,7 @@ impl Log {
             end: HEADER_END,
             last: self.durable,
             allocated: bytes,
-            readings: 0,
+            books: header.books,
             torn: Vec::new(),
         };
         let segment = Segment::new(id, header.salt, header.first_seq, header.books, extent);

@@ -2,8 +2,11 @@
 
 use std::{
     io,
-    path::PathBuf,
-    sync::{Arc, Mutex, atomic::AtomicU64},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64},
+    },
     thread::JoinHandle,
 };
 
@@ -22,10 +25,11 @@ use crate::desk::Desk;
 use crate::disk::{Disk, RealDisk};
 use crate::keeper::{self, Trouble};
 use crate::ledger::Ledger;
+use crate::options::Limits;
 use crate::position::{Position, Slots};
 use crate::queue::Queue;
 use crate::reader::Fates;
-use crate::recover::{self, Found};
+use crate::recover;
 use crate::shared::{BooksAt, Head, Shared, lock};
 use crate::stats::Stats;
 use crate::writer::Writer;
@@ -47,12 +51,19 @@ pub enum OpenError {
 /// What opening found, for one log line and for `journal verify`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovery {
+    /// Segments that the journal goes on with.
     pub segments: u64,
+    /// In segments that had not been sealed.
     pub frames_scanned: u64,
+    /// Of groups that a crash cut short: never acknowledged.
     pub torn_bytes: u64,
-    /// Ranges of sequence numbers that were durable once and are damaged now.
+    /// Ranges of sequence numbers that were durable once and are damaged now. What is damaged in
+    /// sealed segments is found and named by the readers.
     pub corrupt: Vec<(u64, u64)>,
+    /// Files that went to `quarantine/` whole.
     pub quarantined: Vec<String>,
+    /// Files of a later release, or unreadable today: left alone, readers stop before them.
+    pub closed: Vec<String>,
 }
 
 /// The journal's owner: readers, status, the end. Dropped without [`Journal::close`], its threads
@@ -77,7 +88,7 @@ pub fn open_with(
     options: &Options,
 ) -> Result<(Journal, Appender, Recovery), OpenError> {
     let failed = |action| move |source| OpenError::Io { action, path: options.dir.clone(), source };
-    let (shared, report) = prepare(disk, options)?;
+    let (shared, report) = prepare(disk, &options.dir, options.limits())?;
     let queue = Arc::new(Queue::new(options.queue_bytes_max));
     let writer = Writer::new(Arc::clone(&shared), Arc::clone(&queue), options.sync_wait)
         .map_err(failed("compress in"))?;
@@ -94,43 +105,42 @@ pub fn open_with(
 /// Everything up to the threads: directory, lock, recovery, the first prepared segment.
 pub(crate) fn prepare(
     disk: Arc<dyn Disk>,
-    options: &Options,
+    dir: &Path,
+    limits: Limits,
 ) -> Result<(Arc<Shared>, Recovery), OpenError> {
-    let failed = |action| move |source| OpenError::Io { action, path: options.dir.clone(), source };
+    let failed = |action| move |source| OpenError::Io { action, path: dir.to_owned(), source };
     disk.prepare().map_err(failed("make"))?;
     let held = match disk.lock() {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            return Err(OpenError::Locked(options.dir.clone()));
+            return Err(OpenError::Locked(dir.to_owned()));
         }
         other => other.map_err(failed("lock"))?,
     };
-    let limits = options.limits();
     let found = recover::recover(&disk, &limits).map_err(failed("list"))?;
-    let Found { journal, places, positions, next_seq, next_id, books, allocated, report } = found;
+    let durable = found.next_seq - 1;
     let shared = Arc::new(Shared {
         disk,
         limits,
-        journal,
-        catalog: Catalog::new(places),
-        head: watch::Sender::new(Head { durable: next_seq - 1, ended: false }),
+        journal: found.journal,
+        catalog: Catalog::new(found.places),
+        head: watch::Sender::new(Head { durable, ended: false }),
         room: watch::Sender::new(Room::Free),
-        books: Mutex::new(BooksAt { books, seq: next_seq - 1 }),
+        books: Mutex::new(BooksAt { books: found.books, seq: durable }),
         tail: Mutex::default(),
-        positions: Mutex::new(positions),
+        positions: Mutex::new(found.positions),
         desk: Desk::default(),
         stats: Stats::default(),
-        allocated: AtomicU64::new(allocated),
-        next_id: AtomicU64::new(next_id),
+        allocated: AtomicU64::new(found.allocated),
+        next_id: AtomicU64::new(found.next_id),
+        in_use: AtomicBool::new(false),
         active: AtomicU64::new(0),
         died: watch::Sender::new(false),
         gaps: Mutex::default(),
         lock: Mutex::new(Some(held)),
-        #[cfg(test)]
-        mutant: None,
     });
     find_position(&shared, &OutputId::intake_dead(), Start::Oldest);
     keeper::round(&shared, Instant::now(), &mut Trouble::default());
-    Ok((shared, report))
+    Ok((shared, found.report))
 }
 
 /// The output's position, on the disk if the disk lets us.
@@ -192,7 +202,7 @@ impl Journal {
     pub async fn died(&self) {
         let mut died = self.shared.died.subscribe();
         if died.wait_for(|died| *died).await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 
@@ -234,6 +244,3 @@ impl Watcher {
         Status::of(&self.shared)
     }
 }
-
-#[cfg(test)]
-mod tests;

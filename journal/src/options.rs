@@ -95,6 +95,17 @@ impl Options {
 }
 
 impl Limits {
+    #[cfg(test)]
+    pub(crate) fn is(&self, mutant: Mutant) -> bool {
+        self.mutant == Some(mutant)
+    }
+
+    #[cfg(not(test))]
+    #[expect(clippy::unused_self, reason = "the tests' twin looks at itself")]
+    pub(crate) fn is(&self, _: Mutant) -> bool {
+        false
+    }
+
     /// A submission that costs more would not fit into a segment.
     pub(crate) fn submission_cost_max(&self) -> usize {
         let usable = usize::try_from(self.segment_bytes - 2 * PAGE).unwrap_or(usize::MAX);
@@ -121,6 +132,19 @@ pub(crate) struct Limits {
     pub(crate) compress_from: usize,
     /// Just-written frames kept in memory for readers at the head.
     pub(crate) tail_bytes_max: usize,
+    #[cfg(test)]
+    pub(crate) mutant: Option<Mutant>,
+}
+
+/// Ways to build the journal wrong, on purpose: the crash tests must catch each of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mutant {
+    AckBeforeSync,
+    NoDirectorySync,
+    NoPositionSyncBeforeDelete,
+    SyncRetriedAfterFailure,
+    NoPayloadChecksum,
+    StopAtTheFirstBadFrame,
 }
 
 impl Default for Limits {
@@ -133,6 +157,8 @@ impl Default for Limits {
             frame_bytes: 64 * 1024,
             compress_from: 1024,
             tail_bytes_max: 2 * 1024 * 1024,
+            #[cfg(test)]
+            mutant: None,
         }
     }
 }

@@ -17,15 +17,16 @@ use std::{
 };
 
 use tokio::{sync::Notify, time::Instant};
+use tracing::warn;
 
 use crate::Kind;
 use crate::OutputId;
 use crate::disk::{self, Disk, File};
 use crate::ledger::Ledger;
-use crate::options::PAGE;
-use crate::position::record::Record;
+use crate::options::{Mutant, PAGE};
+use crate::position::record::{Parsed, Record};
 use crate::reader::Fates;
-use crate::shared::{Mutant, Shared, lock};
+use crate::shared::{Shared, lock};
 
 const WRITE_EVERY: Duration = Duration::from_secs(1);
 const WRITE_BYTES: u64 = 8 * 1024 * 1024;
@@ -108,10 +109,9 @@ impl Position {
         slots: Slots,
         alarm: Option<PositionAlarm>,
     ) -> Self {
-        let kind = if id == OutputId::intake_dead() { Kind::Rejected } else { Kind::Data };
         Self {
+            kind: kind_of(&id),
             id,
-            kind,
             ledger: Mutex::new(ledger),
             slots: Mutex::new(slots),
             given_up: Notify::new(),
@@ -143,6 +143,11 @@ impl Position {
 
     pub(crate) fn low(&self) -> u64 {
         self.ledger(|ledger| ledger.low)
+    }
+
+    /// Bytes that its two files will still take.
+    pub(crate) fn unallocated(&self) -> u64 {
+        (2 * PAGE).saturating_sub(lock(&self.slots).allocated)
     }
 
     /// Whether a record should be written now: it says something new, and a second or 8 MiB passed.
@@ -226,28 +231,39 @@ impl Position {
     }
 }
 
-/// Reads both files of an output; the newest valid record, if any, and how many files there are.
-pub(crate) fn read_slot(disk: &dyn Disk, id: &str, slot: u64) -> Option<io::Result<Read>> {
+pub(crate) fn kind_of(id: &OutputId) -> Kind {
+    if *id == OutputId::intake_dead() { Kind::Rejected } else { Kind::Data }
+}
+
+/// Reads one of an output's two files; `None` if it is not there. One that cannot be read, or has
+/// no valid record, is damaged.
+pub(crate) fn read_slot(disk: &dyn Disk, id: &str, slot: u64) -> Option<Read> {
     let name = name(id, slot);
     let file = match disk.open(&name) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-        Err(error) => return Some(Err(error)),
+        Err(error) => {
+            warn!(name, %error, "position cannot be opened");
+            return Some(Read { parsed: Parsed::Damaged, file: None, bytes: PAGE });
+        }
     };
-    let read = || -> io::Result<Read> {
-        let len = file.len()?;
-        let mut bytes = vec![0; usize::try_from(len.min(STATE_BYTES_MAX)).unwrap_or(0)];
-        disk::read_exact_at(&*file, &mut bytes, 0)?;
-        Ok(Read { parsed: Record::parse(&bytes), file: Arc::clone(&file), bytes: len })
+    let bytes = file.len().unwrap_or(PAGE);
+    let mut content = vec![0; usize::try_from(bytes.min(STATE_BYTES_MAX)).unwrap_or(0)];
+    let parsed = match disk::read_exact_at(&*file, &mut content, 0) {
+        Ok(()) => Record::parse(&content),
+        Err(error) => {
+            warn!(name, %error, "position cannot be read");
+            Parsed::Damaged
+        }
     };
-    Some(read())
+    Some(Read { parsed, file: Some(file), bytes })
 }
 
 /// One of a position's two files.
 #[derive(Debug)]
 pub(crate) struct Read {
-    pub(crate) parsed: record::Parsed,
-    pub(crate) file: Arc<dyn File>,
+    pub(crate) parsed: Parsed,
+    pub(crate) file: Option<Arc<dyn File>>,
     pub(crate) bytes: u64,
 }
 

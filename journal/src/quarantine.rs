@@ -1,7 +1,7 @@
 //! `quarantine/`: what was durable once and does not check any more, kept for a human.
 //!
-//! Bounded: copies stop when a sixteenth of the journal's bytes is used up (what is lost is still
-//! named in the log and counted).
+//! Bounded: copies stop when a sixteenth of the journal's bytes is used up, or when the journal is
+//! full (what is lost is still named in the log and counted).
 
 use std::{io, sync::Arc};
 
@@ -12,42 +12,78 @@ use crate::segment;
 use crate::shared::Shared;
 
 pub(crate) const FOLDER: &str = "quarantine";
-const SHARE: u64 = 16;
+pub(crate) const COPY_SHARE: u64 = 16;
+const WHOLE_SHARE: u64 = 4;
 const COPY_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// Copies a damaged stretch of a segment, once.
 pub(crate) fn keep(shared: &Arc<Shared>, id: u64, from: u64, to: u64) {
-    match copy(&*shared.disk, id, from, to, shared.limits.bytes_max / SHARE) {
-        Ok(bytes) => shared.allocate(bytes),
-        Err(error) => warn!(segment = id, from, to, %error, "damaged bytes could not be kept"),
+    let room = shared.limits.bytes_max.saturating_sub(shared.allocated());
+    let limits = &shared.limits;
+    shared.allocate(copy(&*shared.disk, id, from, to, room.min(limits.bytes_max / COPY_SHARE)));
+}
+
+/// Moves a whole file there. What is in quarantine longest gives way when a quarter of the
+/// journal's bytes would be exceeded: the journal must stay able to take.
+pub(crate) fn take(disk: &dyn Disk, name: &str, bytes_max: u64) -> io::Result<()> {
+    let mut there = disk.list(FOLDER)?;
+    there.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    let bytes = disk.open(name)?.len()?;
+    let mut used: u64 = there.iter().map(|entry| entry.bytes).sum();
+    for entry in there {
+        if used + bytes <= bytes_max / WHOLE_SHARE {
+            break;
+        }
+        error!(name = entry.name, "quarantine is full; its oldest file is removed");
+        disk.remove(&format!("{FOLDER}/{}", entry.name))?;
+        used -= entry.bytes;
+    }
+    disk.rename(name, &format!("{FOLDER}/{name}"))?;
+    disk.sync_dir(FOLDER)?;
+    disk.sync_dir("")
+}
+
+/// Copies a damaged stretch of a segment, unless there is a copy, or the folder would take more
+/// than `room`. Returns how many bytes were added.
+pub(crate) fn copy(disk: &dyn Disk, id: u64, from: u64, to: u64, room: u64) -> u64 {
+    let name = format!("{FOLDER}/{}.{from:x}-{to:x}", segment::name(id));
+    match try_copy(disk, id, from, to.min(from + COPY_BYTES_MAX), room, &name) {
+        Ok(0) => 0,
+        Ok(bytes) => {
+            error!(name, bytes, "damaged bytes of the journal are in quarantine");
+            bytes
+        }
+        Err(error) => {
+            warn!(name, %error, "damaged bytes could not be kept");
+            0
+        }
     }
 }
 
-/// Returns how many bytes were added.
-pub(crate) fn copy(
+fn try_copy(
     disk: &dyn Disk,
     id: u64,
     from: u64,
     to: u64,
-    bytes_max: u64,
+    room: u64,
+    name: &str,
 ) -> io::Result<u64> {
-    let len = to.saturating_sub(from).min(COPY_BYTES_MAX);
-    let name = format!("{}.{from:x}-{to:x}", segment::name(id));
+    let len = to.saturating_sub(from);
     let there = disk.list(FOLDER)?;
     let used: u64 = there.iter().map(|entry| entry.bytes).sum();
-    if there.iter().any(|entry| entry.name == name) {
+    if there.iter().any(|entry| name.ends_with(&entry.name)) {
         return Ok(0);
     }
-    if used + len > bytes_max {
-        warn!(used, bytes_max, name, "quarantine is full; damaged bytes are not kept");
-        return Ok(0);
+    if used + len > room {
+        return Err(io::ErrorKind::QuotaExceeded.into());
     }
     let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
     disk::read_exact_at(&*disk.open(&segment::name(id))?, &mut bytes, from)?;
-    let file = disk.create(&format!("{FOLDER}/{name}"))?;
-    file.write_all_at(&bytes, 0)?;
-    file.sync()?;
-    disk.sync_dir(FOLDER)?;
-    error!(name, bytes = len, "damaged bytes of the journal are in quarantine");
+    let file = disk.create(name)?;
+    let written = file.write_all_at(&bytes, 0).and_then(|()| file.sync());
+    if written.and_then(|()| disk.sync_dir(FOLDER)).is_err() {
+        disk.remove(name)?;
+        return Err(io::ErrorKind::WriteZero.into());
+    }
     Ok(len)
 }

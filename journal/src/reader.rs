@@ -5,7 +5,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::Ordering},
     time::Duration,
 };
 
@@ -107,6 +107,7 @@ impl Drop for Loan {
         let outcome = lock(&self.outcome);
         let fates = (!outcome.given_up).then_some(outcome.fates);
         self.position.settle(self.seq, fates);
+        self.shared.in_use.store(true, Ordering::Release);
         if self.position.is_pressing() || self.shared.desk.is_wanted() {
             self.shared.desk.nudge();
         }
@@ -198,13 +199,13 @@ impl Reader {
         if self.position.is_frozen() || fetcher.next() > durable {
             return Some(false);
         }
-        self.ready.extend(fetcher.from_memory(durable));
+        self.ready.extend(fetcher.take_from_memory(durable));
         if !self.ready.is_empty() {
             return Some(true);
         }
         let mut fetcher = self.fetcher.take()?;
         self.fetching = Some(tokio::task::spawn_blocking(move || {
-            let items = fetcher.from_disk(durable);
+            let items = fetcher.take_from_disk(durable);
             (fetcher, items)
         }));
         self.finish_fetch().await?;
@@ -278,8 +279,8 @@ pub(crate) fn apply(shared: &Arc<Shared>, position: &Arc<Position>, item: Item) 
             position.ledger(|ledger| ledger.pass(last, readings, &fates, at));
             None
         }
-        Item::Miss { readings } => {
-            position.ledger(|ledger| ledger.miss(readings));
+        Item::Correct { missing, surplus } => {
+            position.ledger(|ledger| ledger.correct(missing, surplus));
             None
         }
     }

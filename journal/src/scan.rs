@@ -8,6 +8,7 @@ use std::{io, sync::Arc};
 
 use crate::disk::{self, File};
 use crate::frame::{ALIGN, FRAME_HEADER, FrameHeader};
+use crate::options::{Limits, Mutant};
 use crate::segment::{HEADER_END, PAGE_BYTES};
 
 const CHUNK_BYTES: u64 = 256 * 1024;
@@ -22,6 +23,7 @@ pub(crate) struct Scan {
     chunk_at: u64,
     /// Pages that could not be read.
     pub(crate) unreadable: u64,
+    limits: Limits,
 }
 
 #[derive(Debug)]
@@ -50,8 +52,9 @@ pub(crate) enum Body<'a> {
 
 impl Scan {
     /// From the first frame to `end`.
-    pub(crate) fn new(file: Arc<dyn File>, salt: u64, end: u64) -> Self {
-        Self { file, salt, at: HEADER_END, end, chunk: Vec::new(), chunk_at: 0, unreadable: 0 }
+    pub(crate) fn new(file: Arc<dyn File>, salt: u64, end: u64, limits: &Limits) -> Self {
+        let (chunk, chunk_at, limits) = (Vec::new(), 0, *limits);
+        Self { file, salt, at: HEADER_END, end, chunk, chunk_at, unreadable: 0, limits }
     }
 
     /// Goes to a frame's place.
@@ -76,9 +79,12 @@ impl Scan {
         if !wants(&header) {
             return Some(Scanned::Frame { at, header, body: Body::Passed });
         }
+        let unchecked = self.limits.is(Mutant::NoPayloadChecksum);
         let stored = self.window(at + FRAME_HEADER as u64, u64::from(header.stored_len));
         let body = match stored {
-            Some(stored) if crc32c::crc32c(stored) == header.payload_crc => Body::Good(stored),
+            Some(stored) if unchecked || crc32c::crc32c(stored) == header.payload_crc => {
+                Body::Good(stored)
+            }
             _ => Body::Bad,
         };
         Some(Scanned::Frame { at, header, body })
@@ -86,6 +92,9 @@ impl Scan {
 
     fn skip(&mut self) -> Scanned<'static> {
         let from = self.at;
+        if self.limits.is(Mutant::StopAtTheFirstBadFrame) {
+            self.at = self.end;
+        }
         let mut zeros = true;
         while self.at < self.end && self.header_at(self.at).is_none() {
             let len = (self.end - self.at).min(ALIGN as u64);

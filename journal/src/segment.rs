@@ -14,11 +14,12 @@
 //!   0 magic "TIDEEND\n"   8 version u16   10 reserved u16   12 number of torn ranges u32
 //!  16 id u64             24 salt u64      32 first u64      40 last u64
 //!  48 end u64 (offset after the last frame)                 56 readings u64 (of `data` frames)
-//!  64 torn ranges: first u64, last u64, ...  (sequence numbers that were never acknowledged)
+//!  64 books after `last`: as in the header, 6 x u64
+//! 112 torn ranges: first u64, last u64, ...  (sequence numbers that were never acknowledged)
 //! 4092 crc32c of all before it
 //! ```
-//! Every later version keeps magic, version, header_len, id, salt and first_seq where they are, and
-//! a checksum in the last four bytes of `header_len`, so that an older release can tell a newer
+//! Every later version keeps magic, version, `header_len`, id, salt and `first_seq` where they are,
+//! and a checksum in the last four bytes of `header_len`, so that an older release can tell a newer
 //! segment from a damaged one. A file that recovery sealed is cut to what it holds: the trailer is
 //! always the last page, whatever `capacity` was.
 
@@ -35,7 +36,7 @@ const TRAILER_MAGIC: [u8; 8] = *b"TIDEEND\n";
 const VERSION: u16 = 1;
 const HEADER_LEN: usize = 128;
 const COPY_AT: usize = 2048;
-const TORN_AT: usize = 64;
+const TORN_AT: usize = 112;
 const TRAILER_CRC_AT: usize = PAGE_BYTES - 4;
 /// As many as fit before the checksum.
 pub(crate) const TORN_MAX: usize = (TRAILER_CRC_AT - TORN_AT) / 16;
@@ -73,6 +74,8 @@ pub(crate) struct Trailer {
     pub(crate) last: u64,
     pub(crate) end: u64,
     pub(crate) readings: u64,
+    /// After `last`.
+    pub(crate) books: Books,
     pub(crate) torn: Vec<(u64, u64)>,
 }
 
@@ -100,13 +103,7 @@ impl Header {
             copy.extend_from_slice(&value.to_le_bytes());
         }
         copy.extend_from_slice(&self.journal);
-        let books = &self.books;
-        for count in [books.journaled, books.rejected, books.refused] {
-            copy.extend_from_slice(&count.to_le_bytes());
-        }
-        for count in [books.filtered, books.duplicate, books.dropped] {
-            copy.extend_from_slice(&count.to_le_bytes());
-        }
+        put_books(&mut copy, &self.books);
         copy.extend_from_slice(&self.created_ns.to_le_bytes());
         copy.extend_from_slice(&0_u32.to_le_bytes());
         let crc = crc32c::crc32c(&copy);
@@ -154,14 +151,7 @@ fn parse_copy(copy: &[u8]) -> HeaderPage {
             first_seq,
             capacity: u64_at(copy, 40)?,
             journal: array_at(copy, 48)?,
-            books: Books {
-                journaled: u64_at(copy, 64)?,
-                rejected: u64_at(copy, 72)?,
-                refused: u64_at(copy, 80)?,
-                filtered: u64_at(copy, 88)?,
-                duplicate: u64_at(copy, 96)?,
-                dropped: u64_at(copy, 104)?,
-            },
+            books: books_at(copy, 64)?,
             created_ns: i64::from_le_bytes(array_at(copy, 112)?),
         }))
     };
@@ -181,6 +171,7 @@ impl Trailer {
         for value in [self.id, self.salt, self.first, self.last, self.end, self.readings] {
             page.extend_from_slice(&value.to_le_bytes());
         }
+        put_books(&mut page, &self.books);
         for (first, last) in &self.torn {
             page.extend_from_slice(&first.to_le_bytes());
             page.extend_from_slice(&last.to_le_bytes());
@@ -191,7 +182,13 @@ impl Trailer {
         Some(page)
     }
 
-    pub(crate) fn parse(page: &[u8], header: &Header) -> Option<Self> {
+    /// `None` unless it is whole and this segment's.
+    pub(crate) fn of(page: &[u8], header: &Header) -> Option<Self> {
+        Self::parse(page).filter(|trailer| trailer.id == header.id && trailer.salt == header.salt)
+    }
+
+    /// Whosever it is: even a segment whose header is lost tells how far it went.
+    pub(crate) fn parse(page: &[u8]) -> Option<Self> {
         if array_at(page, 0)? != TRAILER_MAGIC || u16_at(page, 8)? != VERSION {
             return None;
         }
@@ -205,17 +202,37 @@ impl Trailer {
             let at = TORN_AT + 16 * index;
             torn.push((u64_at(page, at)?, u64_at(page, at + 8)?));
         }
-        let trailer = Self {
+        Some(Self {
             id: u64_at(page, 16)?,
             salt: u64_at(page, 24)?,
             first: u64_at(page, 32)?,
             last: u64_at(page, 40)?,
             end: u64_at(page, 48)?,
             readings: u64_at(page, 56)?,
+            books: books_at(page, 64)?,
             torn,
-        };
-        (trailer.id == header.id && trailer.salt == header.salt).then_some(trailer)
+        })
     }
+}
+
+fn put_books(out: &mut Vec<u8>, books: &Books) {
+    for count in [books.journaled, books.rejected, books.refused] {
+        out.extend_from_slice(&count.to_le_bytes());
+    }
+    for count in [books.filtered, books.duplicate, books.dropped] {
+        out.extend_from_slice(&count.to_le_bytes());
+    }
+}
+
+fn books_at(bytes: &[u8], at: usize) -> Option<Books> {
+    Some(Books {
+        journaled: u64_at(bytes, at)?,
+        rejected: u64_at(bytes, at + 8)?,
+        refused: u64_at(bytes, at + 16)?,
+        filtered: u64_at(bytes, at + 24)?,
+        duplicate: u64_at(bytes, at + 32)?,
+        dropped: u64_at(bytes, at + 40)?,
+    })
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -16,7 +16,7 @@ use crate::Room;
 use crate::catalog::Catalog;
 use crate::desk::Desk;
 use crate::disk::{Disk, Lock};
-use crate::options::Limits;
+use crate::options::{Limits, Mutant};
 use crate::position::Position;
 use crate::stats::Stats;
 
@@ -56,6 +56,10 @@ pub(crate) struct Shared {
     pub(crate) allocated: AtomicU64,
     /// The next segment's id.
     pub(crate) next_id: AtomicU64,
+    /// A submission has come, or a receipt: by then every configured output has asked for its
+    /// reader. Before, nothing is freed: an output whose position never reached the disk may
+    /// still need it.
+    pub(crate) in_use: AtomicBool,
     /// The segment being written, 0 if none.
     pub(crate) active: AtomicU64,
     /// The writer's thread ended by a panic.
@@ -64,8 +68,6 @@ pub(crate) struct Shared {
     pub(crate) gaps: Mutex<Vec<(u64, u64)>>,
     /// Held until the journal is closed, or all of it is dropped.
     pub(crate) lock: Mutex<Option<Lock>>,
-    #[cfg(test)]
-    pub(crate) mutant: Option<Mutant>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -74,28 +76,9 @@ impl std::fmt::Debug for Shared {
     }
 }
 
-/// Ways to build the journal wrong, on purpose: the crash tests must catch each of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(test), expect(dead_code, reason = "only tests make them"))]
-pub(crate) enum Mutant {
-    AckBeforeSync,
-    NoDirectorySync,
-    NoPositionSyncBeforeDelete,
-    SyncRetriedAfterFailure,
-    NoPayloadChecksum,
-    StopAtTheFirstBadFrame,
-}
-
 impl Shared {
-    #[cfg(test)]
     pub(crate) fn is(&self, mutant: Mutant) -> bool {
-        self.mutant == Some(mutant)
-    }
-
-    #[cfg(not(test))]
-    #[expect(clippy::unused_self, reason = "the tests' twin looks at itself")]
-    pub(crate) fn is(&self, _: Mutant) -> bool {
-        false
+        self.limits.is(mutant)
     }
 
     pub(crate) fn durable(&self) -> u64 {
@@ -118,6 +101,10 @@ impl Shared {
             gaps.push((first, last));
         }
         is_new
+    }
+
+    pub(crate) fn gaps_named(&self) -> usize {
+        lock(&self.gaps).len()
     }
 
     pub(crate) fn allocate(&self, bytes: u64) {

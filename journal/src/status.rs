@@ -56,7 +56,7 @@ impl Status {
     pub(crate) fn of(shared: &Arc<Shared>) -> Self {
         let stats = &shared.stats;
         // Positions before books: what is done was journaled before, so pending is never negative.
-        let looked: Vec<_> = shared.positions().iter().map(|position| look(position)).collect();
+        let looked: Vec<_> = shared.positions().iter().map(look).collect();
         let books = shared.books().books;
         let durable = shared.durable();
         Self {

@@ -6,6 +6,8 @@
 //! After a failed `sync` nothing is known about what was written since the last good one.
 
 mod real;
+#[cfg(test)]
+pub(crate) mod sim;
 
 use std::{any::Any, fmt::Debug, io, sync::Arc};
 

@@ -4,8 +4,8 @@ use super::*;
 
 const HERE: FrameAt = FrameAt { segment: 1, offset: 4096 };
 
-fn confirmed(readings: u64) -> Option<Fates> {
-    Some(Fates { confirmed: readings, ..Fates::default() })
+fn confirmed(readings: u64) -> Fates {
+    Fates { confirmed: readings, ..Fates::default() }
 }
 
 fn leased(to: u64) -> Ledger {
@@ -19,11 +19,11 @@ fn leased(to: u64) -> Ledger {
 #[test]
 fn low_is_the_contiguous_prefix_and_fates_are_those_up_to_it() {
     let mut ledger = leased(4);
-    ledger.settle(3, confirmed(10));
+    ledger.settle(3, Some(confirmed(10)));
     ledger.settle(1, Some(Fates { dead: 4, confirmed: 6, ..Fates::default() }));
     assert_eq!((ledger.low, ledger.passed, ledger.fates.total()), (1, 10, 10));
     assert_eq!(ledger.done(), (20, Fates { dead: 4, confirmed: 16, ..Fates::default() }));
-    ledger.settle(2, confirmed(10));
+    ledger.settle(2, Some(confirmed(10)));
     assert_eq!((ledger.low, ledger.passed, ledger.fates.dead), (3, 30, 4));
     assert_eq!(ledger.readings_before(5), 40);
     assert_eq!(ledger.bytes_done, 300);
@@ -34,17 +34,16 @@ fn only_what_was_given_up_is_handed_out_again() {
     let mut ledger = leased(4);
     assert!(ledger.settle(3, None));
     assert!(ledger.settle(2, None));
-    ledger.settle(4, confirmed(10));
+    ledger.settle(4, Some(confirmed(10)));
     assert_eq!(ledger.take_again(), Some((2, HERE)));
     assert_eq!(ledger.take_again(), None);
     let offers: Vec<_> = (1..=5).map(|seq| ledger.lease(seq, HERE, 10, 100)).collect();
-    use Offer::{Lease, Skip};
-    assert_eq!(offers, [Skip, Lease, Lease, Skip, Lease]);
+    assert_eq!(offers, [Offer::Skip, Offer::Lease, Offer::Lease, Offer::Skip, Offer::Lease]);
     for seq in [5, 3, 2] {
-        ledger.settle(seq, confirmed(10));
+        ledger.settle(seq, Some(confirmed(10)));
     }
     assert_eq!(ledger.low, 0);
-    ledger.settle(1, confirmed(10));
+    ledger.settle(1, Some(confirmed(10)));
     assert_eq!((ledger.low, ledger.fates.confirmed), (5, 50));
 }
 
@@ -56,7 +55,7 @@ fn frames_of_other_kinds_take_one_entry_however_many_they_are() {
     }
     assert_eq!((ledger.entries.len(), ledger.low, ledger.next()), (2, 0, 1000));
     ledger.pass(500, 7, &Fates::default(), HERE); // Seen before.
-    ledger.settle(1, confirmed(10));
+    ledger.settle(1, Some(confirmed(10)));
     assert_eq!((ledger.low, ledger.passed), (999, 10));
 }
 
@@ -64,9 +63,20 @@ fn frames_of_other_kinds_take_one_entry_however_many_they_are() {
 fn missing_readings_are_quarantined_once() {
     let mut ledger = leased(1);
     ledger.pass(3, 5, &Fates { quarantined: 5, ..Fates::default() }, HERE);
-    ledger.miss(2);
+    ledger.correct(2, 0);
     assert_eq!(ledger.readings_before(4), 17);
-    ledger.settle(1, confirmed(10));
+    ledger.settle(1, Some(confirmed(10)));
     assert_eq!((ledger.low, ledger.passed), (3, 17));
     assert_eq!(ledger.fates, Fates { confirmed: 10, quarantined: 7, ..Fates::default() });
+}
+
+#[test]
+fn readings_wrongly_taken_for_lost_are_given_back() {
+    let mut ledger = leased(1);
+    ledger.correct(4, 0);
+    ledger.pass(3, 5, &Fates { quarantined: 5, ..Fates::default() }, HERE);
+    ledger.correct(0, 7);
+    assert_eq!(ledger.readings_before(4), 12);
+    ledger.settle(1, Some(confirmed(10)));
+    assert_eq!((ledger.low, ledger.passed, ledger.fates.quarantined), (3, 12, 2));
 }

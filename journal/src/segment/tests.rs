@@ -56,16 +56,24 @@ fn a_later_version_is_not_damage_and_a_blank_page_is_blank() {
 #[test]
 fn a_trailer_comes_back_and_belongs_to_its_segment_only() {
     let torn = (0..TORN_MAX as u64).map(|n| (n * 3, n * 3 + 1)).collect();
-    let trailer =
-        Trailer { id: 7, salt: header().salt, first: 42, last: 99, end: 8192, readings: 3, torn };
+    let trailer = Trailer {
+        id: 7,
+        salt: header().salt,
+        first: 42,
+        last: 99,
+        end: 8192,
+        readings: 3,
+        books: header().books,
+        torn,
+    };
     let page = trailer.page().unwrap();
     assert_eq!(page.len(), PAGE_BYTES);
-    assert_eq!(Trailer::parse(&page, &header()), Some(trailer.clone()));
-    assert_eq!(Trailer::parse(&page, &Header { salt: 1, ..header() }), None);
+    assert_eq!(Trailer::of(&page, &header()), Some(trailer.clone()));
+    assert_eq!(Trailer::of(&page, &Header { salt: 1, ..header() }), None);
     for byte in 0..PAGE_BYTES {
         let mut bad = page.clone();
         bad[byte] ^= 0x10;
-        assert_eq!(Trailer::parse(&bad, &header()), None, "byte {byte}");
+        assert_eq!(Trailer::of(&bad, &header()), None, "byte {byte}");
     }
     let too_many = Trailer { torn: vec![(1, 1); TORN_MAX + 1], ..trailer };
     assert_eq!(too_many.page(), None);

@@ -1,4 +1,4 @@
-//! End to end on a real directory: in, durable, out, confirmed, and the end.
+//! The whole path on a real directory: in, durable, out, confirmed, and the end.
 
 use std::time::Duration;
 
@@ -6,61 +6,12 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::Closed;
-use crate::Counts;
-use crate::Fates;
-use crate::Kept;
-use crate::Lease;
-use crate::Mark;
+use crate::OpenError;
 use crate::Rejected;
 use crate::Seq;
-use crate::Submission;
-use crate::Ticket;
+use crate::open;
+use crate::open_with;
 use crate::testing::HeldDisk;
-
-pub(crate) const SOON: Duration = Duration::from_secs(20);
-
-pub(crate) fn submission(text: &str, ticket: Ticket) -> Submission {
-    Submission {
-        source: "test".into(),
-        arrival_ns: 1,
-        clock_epoch: 0,
-        readings: 1,
-        bytes: text.as_bytes().to_vec(),
-        rejected: Vec::new(),
-        counts: Counts::default(),
-        ticket,
-        guard: None,
-    }
-}
-
-pub(crate) fn output() -> OutputId {
-    OutputId::new("home").unwrap()
-}
-
-fn texts(lease: &Lease) -> Vec<String> {
-    let bytes = lease.frame.submissions().map(|submission| submission.unwrap().bytes.to_vec());
-    bytes.map(|bytes| String::from_utf8(bytes).unwrap()).collect()
-}
-
-fn confirm(lease: Lease) {
-    let confirmed = u64::from(lease.frame.readings);
-    lease.receipt.confirm(&Fates { confirmed, ..Fates::default() });
-}
-
-async fn close(journal: Journal) {
-    tokio::task::spawn_blocking(|| journal.close()).await.unwrap();
-}
-
-async fn append_all(appender: &Appender, mark: &mut Mark, texts: impl Iterator<Item = String>) {
-    let mut last = 0;
-    for text in texts {
-        let ticket = mark.ticket();
-        last = ticket.number();
-        appender.append(submission(&text, ticket)).await.unwrap();
-    }
-    let all = async { while mark.moved().await.unwrap() < Kept(last) {} };
-    timeout(SOON, all).await.unwrap();
-}
 
 #[tokio::test]
 async fn what_goes_in_comes_out_in_order_until_the_end() {
@@ -179,7 +130,7 @@ async fn a_second_opener_is_refused_until_the_first_has_closed() {
 #[tokio::test]
 async fn nothing_is_taken_after_the_close_and_what_waits_breaks_or_is_kept() {
     let dir = tempfile::tempdir().unwrap();
-    let options = Options { sync_wait: Duration::from_secs(3600), ..Options::new(dir.path()) };
+    let options = Options { sync_wait: Duration::from_hours(1), ..Options::new(dir.path()) };
     let (journal, appender, _) = open(&options).unwrap();
     appender.append(submission("nobody waits", Ticket::nobody())).await.unwrap();
     close(journal).await; // Does not wait an hour.

@@ -1,0 +1,202 @@
+//! What must hold, whatever happens to the disk.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::content::FrameModel;
+use crate::Books;
+use crate::Fates;
+use crate::OutputId;
+use crate::Recovery;
+use crate::shared::Shared;
+
+#[derive(Debug, Default)]
+pub(super) struct Model {
+    /// The frames of every group that was tried, newest try last.
+    tried: BTreeMap<u64, FrameModel>,
+    /// Their sync returned: they must stay, or be named as lost.
+    acknowledged: BTreeMap<u64, FrameModel>,
+    outputs: BTreeMap<OutputId, Output>,
+    /// Named as lost by recovery or a reader.
+    lost: Vec<(u64, u64)>,
+    /// No bits flip and no sync fails during recovery: then everything is exact.
+    strict: bool,
+}
+
+#[derive(Debug, Default)]
+struct Output {
+    /// In any life.
+    delivered: BTreeMap<u64, FrameModel>,
+    confirmed: BTreeSet<u64>,
+    /// In this life: handed out, and done with.
+    handed: BTreeSet<u64>,
+    done: BTreeSet<u64>,
+}
+
+impl Model {
+    pub(super) fn new(strict: bool) -> Self {
+        Self { strict, ..Self::default() }
+    }
+
+    pub(super) fn is_strict(&self) -> bool {
+        self.strict
+    }
+
+    pub(super) fn try_group(&mut self, frames: &[(u64, FrameModel)]) -> Result<(), String> {
+        let newest = self.acknowledged.last_key_value().map_or(0, |(seq, _)| *seq);
+        for (seq, frame) in frames {
+            if *seq <= newest {
+                return Err(format!("frame {seq}: its number was acknowledged before"));
+            }
+            self.tried.insert(*seq, frame.clone());
+        }
+        Ok(())
+    }
+
+    pub(super) fn acknowledge(&mut self, frames: Vec<(u64, FrameModel)>) {
+        self.acknowledged.extend(frames);
+    }
+
+    pub(super) fn deliver(
+        &mut self,
+        output: &OutputId,
+        seq: u64,
+        frame: FrameModel,
+    ) -> Result<(), String> {
+        if let Some(acknowledged) = self.acknowledged.get(&seq)
+            && !acknowledged.is_same(&frame)
+        {
+            return Err(format!("WRONG: frame {seq} was {acknowledged:?}, is {frame:?}"));
+        }
+        match self.tried.get(&seq) {
+            Some(tried) if tried.is_same(&frame) => {}
+            Some(_) if !self.strict => {}
+            other => return Err(format!("PHANTOM: frame {seq} is {frame:?}, was {other:?}")),
+        }
+        let to = output;
+        let output = self.outputs.entry(to.clone()).or_default();
+        let newest = output.handed.last().copied().unwrap_or(0);
+        if output.done.contains(&seq) || (seq < newest && !output.handed.contains(&seq)) {
+            return Err(format!("{to}: frame {seq} comes after {newest}, or though it is done"));
+        }
+        output.handed.insert(seq);
+        output.delivered.insert(seq, frame);
+        Ok(())
+    }
+
+    pub(super) fn confirm(&mut self, output: &OutputId, seq: u64) {
+        let output = self.outputs.entry(output.clone()).or_default();
+        output.confirmed.insert(seq);
+        output.done.insert(seq);
+    }
+
+    pub(super) fn opened(&mut self, report: &Recovery, shared: &Shared) -> Result<(), String> {
+        self.lost.extend(&report.corrupt);
+        if self.strict && (!report.corrupt.is_empty() || !report.quarantined.is_empty()) {
+            return Err(format!("damage where there is none: {report:?}"));
+        }
+        if !report.closed.is_empty() {
+            return Err(format!("segments that cannot be read: {report:?}"));
+        }
+        let newest = self.acknowledged.last_key_value().map_or(0, |(seq, _)| *seq);
+        if shared.durable() < newest && !self.is_lost(newest) {
+            return Err(format!(
+                "LOST: frame {newest}, the log goes on at {}",
+                shared.durable() + 1
+            ));
+        }
+        for position in shared.positions() {
+            let (low, fates) = position.ledger(|ledger| (ledger.low, ledger.fates));
+            self.position(&position.id, low, &fates)?;
+        }
+        for output in self.outputs.values_mut() {
+            output.handed.clear();
+            output.done.clear();
+        }
+        Ok(())
+    }
+
+    /// A position never leads, and its fates are those of the frames up to it.
+    fn position(&self, id: &OutputId, low: u64, fates: &Fates) -> Result<(), String> {
+        let none = Output::default();
+        let output = self.outputs.get(id).unwrap_or(&none);
+        let wants_data = *id != OutputId::intake_dead();
+        for (seq, frame) in self.acknowledged.range(..=low) {
+            if frame.is_data == wants_data && !output.confirmed.contains(seq) && !self.is_lost(*seq)
+            {
+                return Err(format!("{id} leads: {low}, but frame {seq} is not confirmed"));
+            }
+        }
+        if self.strict {
+            let passed = output.confirmed.range(..=low).filter_map(|seq| output.delivered.get(seq));
+            let readings: u64 = passed.map(|frame| frame.readings).sum();
+            if fates.total() != readings || fates.quarantined > 0 {
+                return Err(format!("{id} at {low}: {fates:?}, but {readings} readings were done"));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn gaps(&mut self, gaps: &[(u64, u64)]) -> Result<(), String> {
+        self.lost.extend(gaps);
+        if self.strict && !gaps.is_empty() {
+            return Err(format!("gaps where there are none: {gaps:?}"));
+        }
+        Ok(())
+    }
+
+    /// Everything was read to the end and confirmed.
+    pub(super) fn finished(&self, shared: &Shared) -> Result<(), String> {
+        for position in shared.positions() {
+            let id = &position.id;
+            let (low, (done, fates), base) =
+                position.ledger(|ledger| (ledger.low, ledger.done(), ledger.base));
+            let journaled = shared.books().books.of(position.kind);
+            let durable = shared.durable();
+            if low != durable || done + base != journaled || fates.total() != done {
+                return Err(format!(
+                    "{id}: low {low} of {durable}, done {done} of {journaled}, {fates:?}"
+                ));
+            }
+            let none = Output::default();
+            let output = self.outputs.get(id).unwrap_or(&none);
+            let wants_data = *id != OutputId::intake_dead();
+            for (seq, frame) in &self.acknowledged {
+                if frame.is_data == wants_data
+                    && !output.delivered.contains_key(seq)
+                    && !self.is_lost(*seq)
+                {
+                    return Err(format!("LOST: {id} never had frame {seq} ({frame:?})"));
+                }
+            }
+            self.position(id, low, &fates)?;
+        }
+        if self.strict { self.books(&shared.books().books) } else { Ok(()) }
+    }
+
+    /// The books are those of the frames that are there.
+    fn books(&self, books: &Books) -> Result<(), String> {
+        let mut expected = Books::default();
+        let there: BTreeMap<_, _> =
+            self.outputs.values().flat_map(|output| &output.delivered).collect();
+        for (seq, frame) in there {
+            let is_data =
+                if frame.is_data { &mut expected.journaled } else { &mut expected.rejected };
+            *is_data += frame.readings;
+            if let Some(tried) = self.tried.get(seq) {
+                expected.count(&tried.counts);
+            }
+        }
+        if expected == *books { Ok(()) } else { Err(format!("{books:?}, not {expected:?}")) }
+    }
+
+    fn is_lost(&self, seq: u64) -> bool {
+        self.lost.iter().any(|(first, last)| (*first..=*last).contains(&seq))
+    }
+}
+
+impl FrameModel {
+    /// The counts are not handed out with a frame.
+    fn is_same(&self, other: &Self) -> bool {
+        (self.is_data, &self.ids, self.readings) == (other.is_data, &other.ids, other.readings)
+    }
+}

@@ -1,0 +1,357 @@
+//! One seed's life of a journal.
+
+use std::{
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::content;
+use super::life::{Life, confirm, frames_of};
+use super::model::Model;
+use crate::Fates;
+use crate::Kept;
+use crate::Ticket;
+use crate::disk::{Disk, sim::SimDisk};
+use crate::keeper;
+use crate::mark;
+use crate::open;
+use crate::options::{Limits, Mutant};
+use crate::segment::{self, HEADER_END};
+use crate::shared::lock;
+use crate::verify;
+
+const SPACE: u64 = 4 << 20;
+
+type Checked = Result<(), String>;
+
+/// Runs one life; the first rule that is broken ends it.
+pub(super) fn run(seed: u64, mutant: Option<Mutant>) -> Checked {
+    let mut rig = Rig::new(seed, mutant);
+    rig.reopen()?;
+    for _ in 0..rig.rng.u32(40..160) {
+        rig.step()?;
+    }
+    rig.finish()
+}
+
+struct Rig {
+    rng: fastrand::Rng,
+    disk: SimDisk,
+    limits: Limits,
+    plan: Plan,
+    model: Model,
+    now: Instant,
+    next_id: u64,
+    /// Of the last acknowledged group.
+    last_segment: u64,
+    life: Option<Life>,
+}
+
+/// What a seed has in store.
+#[expect(clippy::struct_excessive_bools, reason = "each fault is there or not")]
+struct Plan {
+    sync_fails_one_in: u32,
+    sync_fails_in_recovery: bool,
+    bits_flip: bool,
+    space_is_short: bool,
+    cut_in_recovery: bool,
+}
+
+impl Rig {
+    /// What `journal verify` says of the end must fit.
+    fn verify(&self) -> Checked {
+        let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
+        let entries = disk.list("").map_err(|error| error.to_string())?;
+        let verified = verify::verify_disk(&disk, &entries).map_err(|error| error.to_string())?;
+        if verified.bytes != self.disk.used() {
+            return Err(format!("verify counts {} bytes of {}", verified.bytes, self.disk.used()));
+        }
+        if self.model.is_strict() && !verified.is_sound() {
+            return Err(format!("verify finds damage where there is none: {verified:?}"));
+        }
+        Ok(())
+    }
+
+    fn new(seed: u64, mutant: Option<Mutant>) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let sync_fails = rng.bool();
+        let plan = Plan {
+            sync_fails_one_in: if sync_fails { rng.u32(3..40) } else { 0 },
+            sync_fails_in_recovery: sync_fails && rng.u8(0..4) == 0,
+            bits_flip: rng.u8(0..4) == 0,
+            space_is_short: rng.u8(0..4) == 0,
+            cut_in_recovery: rng.bool(),
+        };
+        let segment_bytes = 4096 * rng.u64(5..10);
+        let limits = Limits {
+            bytes_max: segment_bytes * rng.u64(5..12),
+            segment_bytes,
+            group_bytes_max: 6 << 10,
+            frame_bytes: 400,
+            compress_from: 200,
+            tail_bytes_max: if rng.bool() { 3000 } else { 0 },
+            mutant,
+            ..Limits::default()
+        };
+        let strict = !plan.bits_flip && !plan.sync_fails_in_recovery;
+        Self {
+            disk: SimDisk::new(rng.u64(..), SPACE),
+            rng,
+            limits,
+            plan,
+            model: Model::new(strict),
+            now: Instant::now(),
+            next_id: 1,
+            last_segment: 0,
+            life: None,
+        }
+    }
+
+    fn step(&mut self) -> Checked {
+        match self.rng.u8(0..100) {
+            0..30 => self.append(),
+            30..55 => self.commit()?,
+            55..65 => self.keep(),
+            65..80 => self.read()?,
+            80..90 => self.settle(),
+            90..92 if self.plan.space_is_short => {
+                let space = if self.rng.bool() { SPACE } else { self.disk.used() };
+                self.disk.set_space(space);
+            }
+            90..93 => self.disk.cut_after(self.rng.u64(0..12)),
+            93..95 => self.end(End::PowerCut)?,
+            95..96 => self.end(End::Kill)?,
+            96..97 => self.end(End::Clean)?,
+            _ => self.now += Duration::from_millis(self.rng.u64(0..3000)),
+        }
+        if self.disk.is_off() {
+            self.end(End::PowerCut)?;
+        }
+        let used = self.disk.used();
+        if used > self.limits.bytes_max + 2 * 4096 {
+            return Err(format!("{used} bytes used of {}", self.limits.bytes_max));
+        }
+        Ok(())
+    }
+
+    fn append(&mut self) {
+        let life = self.life.as_mut().expect("open");
+        if life.queue.len() > 40 {
+            return;
+        }
+        for _ in 0..self.rng.u8(1..12) {
+            let ticket = if self.rng.u8(0..4) == 0 { Ticket::nobody() } else { life.mark.ticket() };
+            life.last_ticket = life.last_ticket.max(ticket.number());
+            life.queue.push(content::submission(self.next_id, ticket));
+            self.next_id += 1;
+        }
+    }
+
+    /// One attempt, as the writer's thread makes them.
+    fn commit(&mut self) -> Checked {
+        let life = self.life.as_mut().expect("open");
+        if life.trying.is_none() {
+            if life.queue.is_empty() {
+                return Ok(());
+            }
+            life.encoder.encode(&mut life.queue, life.log.durable(), &mut life.group);
+            let frames = frames_of(&life.group)?;
+            self.model.try_group(&frames)?;
+            life.trying = Some(frames);
+        }
+        let kept = life.mark.kept();
+        let Ok(proof) = life.log.commit(&mut life.group) else {
+            return if life.mark.kept() == kept {
+                Ok(())
+            } else {
+                Err("a mark moved though its group failed".to_owned())
+            };
+        };
+        self.last_segment = life.shared.active.load(Ordering::Relaxed);
+        self.model.acknowledge(life.trying.take().unwrap_or_default());
+        let (mut tickets, _) = life.group.take_settlement();
+        mark::settle(&mut tickets, &proof);
+        if life.mark.kept() == Ok(Kept(life.last_ticket)) || !life.queue.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{:?} after ticket {}", life.mark.kept(), life.last_ticket))
+        }
+    }
+
+    fn keep(&mut self) {
+        let life = self.life.as_mut().expect("open");
+        self.now += Duration::from_millis(self.rng.u64(0..1500));
+        keeper::round(&life.shared, self.now, &mut life.trouble);
+    }
+
+    fn read(&mut self) -> Checked {
+        let life = self.life.as_mut().expect("open");
+        let index = self.rng.usize(0..life.outs.len());
+        let out = &mut life.outs[index];
+        for _ in 0..self.rng.u8(1..40) {
+            if out.leases.len() >= 20 || self.disk.is_off() {
+                break;
+            }
+            let lease = out.next(&life.shared);
+            if self.disk.is_off() {
+                break; // What a reader says while the power fails is not said to anybody.
+            }
+            self.model.gaps(&lock(&life.shared.gaps))?;
+            let Some(lease) = lease else { break };
+            let (id, seq) = (&out.position.id, lease.seq.0);
+            if out.leases.iter().any(|other| other.seq == lease.seq) {
+                return Err(format!("{id} has two leases of frame {seq}"));
+            }
+            self.model.deliver(id, seq, content::read(&lease.frame)?)?;
+            out.leases.push(lease);
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self) {
+        let life = self.life.as_mut().expect("open");
+        let index = self.rng.usize(0..life.outs.len());
+        let out = &mut life.outs[index];
+        for _ in 0..self.rng.u8(1..40) {
+            if out.leases.is_empty() {
+                return;
+            }
+            let lease = out.leases.remove(self.rng.usize(0..out.leases.len()));
+            match self.rng.u8(0..30) {
+                0 => drop(lease),
+                1 => {
+                    let share = lease.receipt.share();
+                    drop(lease);
+                    share.confirm(&Fates::default());
+                }
+                _ => {
+                    self.model.confirm(&out.position.id, lease.seq.0);
+                    confirm(lease, self.rng.bool());
+                }
+            }
+        }
+    }
+
+    fn end(&mut self, end: End) -> Checked {
+        let life = self.life.take().expect("open");
+        if let End::Clean = end {
+            keeper::finish(&life.shared);
+        }
+        match end {
+            End::PowerCut => {
+                self.disk.cut();
+                drop(life);
+                self.disk.reboot();
+                self.flip_bits();
+            }
+            End::Kill | End::Clean => {
+                drop(life);
+                self.disk.kill();
+            }
+        }
+        self.reopen()
+    }
+
+    /// Opens, again and again if the power fails meanwhile.
+    fn reopen(&mut self) -> Checked {
+        if !self.plan.sync_fails_in_recovery {
+            self.disk.set_sync_failures(0);
+        }
+        for attempt in 0.. {
+            if attempt < 3 && self.plan.cut_in_recovery && self.rng.bool() {
+                self.disk.cut_after(self.rng.u64(0..25));
+            }
+            let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
+            let opened = open::prepare(disk, Path::new("sim"), self.limits);
+            if self.disk.is_off() {
+                drop(opened);
+                self.disk.reboot();
+                continue;
+            }
+            let (shared, report) = opened.map_err(|error| format!("it does not start: {error}"))?;
+            self.model.opened(&report, &shared)?;
+            self.life = Some(Life::new(shared, self.limits));
+            break;
+        }
+        self.disk.set_sync_failures(self.plan.sync_fails_one_in);
+        Ok(())
+    }
+
+    /// Only where later groups prove that it was durable: before the segment with the last group.
+    /// A damaged frame of the very last group is cut as torn, silently: nothing tells otherwise.
+    fn flip_bits(&mut self) {
+        if !self.plan.bits_flip || self.rng.bool() {
+            return;
+        }
+        let proven = |name: &String| segment::id_of(name).is_some_and(|id| id < self.last_segment);
+        let segments: Vec<_> = self.disk.names().into_iter().filter(proven).collect();
+        if segments.is_empty() {
+            return;
+        }
+        let name = &segments[self.rng.usize(0..segments.len())];
+        let rng = &mut self.rng;
+        self.disk.damage(name, |bytes| {
+            let frames = usize::try_from(HEADER_END).expect("small");
+            let Some(last) = bytes.iter().rposition(|byte| *byte != 0).filter(|at| *at > frames)
+            else {
+                return;
+            };
+            let at = rng.usize(frames..last);
+            if rng.bool() {
+                bytes[at] ^= 1 << rng.u8(0..8);
+            } else {
+                let end = (at + rng.usize(1..1024)).min(last);
+                bytes[at..end].fill(0);
+            }
+        });
+    }
+
+    /// No more faults: everything must get through, be read, and be confirmed.
+    fn finish(&mut self) -> Checked {
+        self.plan = Plan {
+            sync_fails_one_in: 0,
+            sync_fails_in_recovery: false,
+            bits_flip: false,
+            space_is_short: false,
+            cut_in_recovery: false,
+        };
+        self.disk.set_space(SPACE);
+        self.disk.set_sync_failures(0);
+        self.end(End::PowerCut)?;
+        self.append();
+        for _ in 0..400 {
+            self.commit()?;
+            self.keep();
+            let mut at_end = true;
+            let life = self.life.as_mut().expect("open");
+            for out in &mut life.outs {
+                while let Some(lease) = out.next(&life.shared) {
+                    let seq = lease.seq.0;
+                    self.model.deliver(&out.position.id, seq, content::read(&lease.frame)?)?;
+                    self.model.confirm(&out.position.id, seq);
+                    confirm(lease, true);
+                }
+                at_end &= out.position.low() == life.shared.durable();
+            }
+            if at_end && life.trying.is_none() && life.queue.is_empty() {
+                let gaps = lock(&life.shared.gaps).clone();
+                self.model.gaps(&gaps)?;
+                self.model.finished(&life.shared)?;
+                return self.verify();
+            }
+        }
+        Err("it does not come to an end".to_owned())
+    }
+}
+
+#[derive(Clone, Copy)]
+enum End {
+    /// What was not synced may be lost.
+    PowerCut,
+    /// The process only: what was written is there.
+    Kill,
+    Clean,
+}

@@ -1,0 +1,132 @@
+//! The positions: the newest valid record of each output.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use tracing::{error, warn};
+
+use super::Marks;
+use crate::Kind;
+use crate::OutputId;
+use crate::catalog::Place;
+use crate::disk::{Disk, Entry};
+use crate::ledger::Ledger;
+use crate::position::{self, Position, PositionAlarm, Read, Slots, record::Parsed, record::Record};
+use crate::reader::Fates;
+
+/// What an output has on the disk, by slot.
+pub(super) type Records = BTreeMap<OutputId, [Option<Read>; 2]>;
+
+pub(super) fn read(disk: &dyn Disk, entries: &[Entry]) -> Records {
+    let mut records = Records::new();
+    for id in entries.iter().filter_map(|entry| position::id_of(&entry.name)) {
+        if records.contains_key(&id) {
+            continue;
+        }
+        let slots = [0, 1].map(|slot| position::read_slot(disk, id.as_str(), slot));
+        records.insert(id, slots);
+    }
+    records
+}
+
+/// For a journal without a segment.
+pub(super) fn journal_id(records: &Records) -> Option<[u8; 16]> {
+    records.values().flatten().flatten().find_map(|read| match &read.parsed {
+        Parsed::Valid(record) => Some(record.journal),
+        Parsed::Newer { .. } | Parsed::Damaged => None,
+    })
+}
+
+pub(super) fn marks(records: &Records, journal: [u8; 16]) -> Marks {
+    let mut marks = Marks { highest: 0, lowest: u64::MAX };
+    for slots in records.values() {
+        let (low, hint) = match newest(slots, journal) {
+            Newest::Ours(record) => (record.low, record.hint),
+            Newest::Newer { low, hint, .. } => (low, hint),
+            Newest::None(_) => (0, 0),
+        };
+        marks.highest = marks.highest.max(low).max(hint);
+        marks.lowest = marks.lowest.min(low);
+    }
+    if records.is_empty() {
+        marks.lowest = 0;
+    }
+    marks
+}
+
+pub(super) fn positions(
+    records: Records,
+    journal: [u8; 16],
+    places: &[Place],
+) -> Vec<Arc<Position>> {
+    let oldest = places.iter().find_map(Place::known);
+    let mut positions = Vec::new();
+    for (id, slots) in records {
+        let allocated = slots.iter().flatten().map(|read| read.bytes).sum();
+        let kind = position::kind_of(&id);
+        let (ledger, generation, low, alarm) = match newest(&slots, journal) {
+            Newest::Ours(record) => {
+                let Record { low, base, passed, fates, generation, .. } = record;
+                (Ledger::new(*low, *base, *passed, *fates), *generation, Some(*low), None)
+            }
+            Newest::Newer { generation, low, .. } => {
+                let ledger = Ledger::new(low, 0, 0, Fates::default());
+                (ledger, generation, Some(low), Some(PositionAlarm::Newer))
+            }
+            Newest::None(alarm) => (from_the_oldest(kind, oldest), 0, None, Some(alarm)),
+        };
+        if let Some(alarm) = alarm {
+            error!(output = %id, %alarm, "position");
+        }
+        let files = slots.map(|read| match read {
+            // Written in place only over a record of ours; anything else is made anew.
+            Some(Read { parsed: Parsed::Valid(record), file, .. })
+                if record.journal == journal && low.is_some() =>
+            {
+                file
+            }
+            _ => None,
+        });
+        let slots = Slots::found(generation, files, low, allocated);
+        positions.push(Arc::new(Position::new(id, ledger, slots, alarm)));
+    }
+    positions
+}
+
+fn from_the_oldest(kind: Kind, oldest: Option<&Arc<crate::catalog::Segment>>) -> Ledger {
+    let (low, base) = oldest.map_or((0, 0), |first| (first.first_seq - 1, first.books.of(kind)));
+    Ledger::new(low, base, 0, Fates::default())
+}
+
+enum Newest<'a> {
+    Ours(&'a Record),
+    Newer { generation: u64, low: u64, hint: u64 },
+    None(PositionAlarm),
+}
+
+fn newest(slots: &[Option<Read>; 2], journal: [u8; 16]) -> Newest<'_> {
+    let mut newest = Newest::None(PositionAlarm::Damaged);
+    let mut best = 0;
+    for (slot, read) in (0..).zip(slots) {
+        match read.as_ref().map(|read| &read.parsed) {
+            Some(Parsed::Valid(record)) if record.journal != journal => {
+                if let Newest::None(alarm) = &mut newest {
+                    *alarm = PositionAlarm::OtherJournal;
+                }
+            }
+            // A record in the other one's place would be overwritten while it is the newest.
+            Some(Parsed::Valid(record)) if record.generation % 2 != slot => {
+                warn!(generation = record.generation, slot, "position record in the wrong file");
+            }
+            Some(Parsed::Valid(record)) if record.generation > best => {
+                best = record.generation;
+                newest = Newest::Ours(record);
+            }
+            Some(Parsed::Newer { generation, low, hint }) if *generation > best => {
+                best = *generation;
+                newest = Newest::Newer { generation: *generation, low: *low, hint: *hint };
+            }
+            _ => {}
+        }
+    }
+    newest
+}

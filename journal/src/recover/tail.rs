@@ -1,0 +1,114 @@
+//! One segment that was not sealed: the end of an earlier run, or a file given up after an error.
+
+use std::{io, sync::Arc};
+
+use tracing::{debug, warn};
+
+use super::{Marks, Recovering};
+use crate::Books;
+use crate::catalog::{Extent, Segment};
+use crate::disk::{self, File};
+use crate::options::PAGE;
+use crate::quarantine;
+use crate::segment::{self, HEADER_END, Header, Trailer};
+use crate::survey::{self, Content, Missing};
+
+pub(super) struct Tail {
+    pub(super) header: Header,
+    pub(super) file: Arc<dyn File>,
+    pub(super) bytes: u64,
+    /// Where the next segment begins: what is here from there on is superseded.
+    pub(super) next: Option<u64>,
+    pub(super) marks: Marks,
+}
+
+/// Returns the segment, unless there is no frame in it, and the books after it.
+pub(super) fn recover(recovering: &mut Recovering<'_>, tail: &Tail) -> (Option<Segment>, Books) {
+    let Header { id, salt, first_seq, .. } = tail.header;
+    let below = tail.next.unwrap_or(u64::MAX);
+    let end = tail.bytes.saturating_sub(PAGE).max(HEADER_END);
+    let mut content = survey::content(&tail.file, &tail.header, end, below, recovering.limits);
+    let known = tail.next.map_or(tail.marks.highest, |next| next - 1);
+    let durable = content.durable_upto.max(known);
+    let Missing { lost, torn } = content.missing(durable);
+    recovering.name_lost(id, &lost, tail.marks);
+    if !lost.is_empty() {
+        keep_damaged(recovering, id, &content);
+    }
+    // A reader takes note of a damaged frame's readings, if its header tells them.
+    for bad in content.bad.iter().filter(|bad| bad.seq <= durable) {
+        if let Some(kind) = bad.kind {
+            content.books.count_frame(kind, bad.readings);
+        }
+    }
+    let report = &mut recovering.report;
+    report.frames_scanned += content.frames;
+    report.torn_bytes += torn_bytes(&content, durable);
+    recovering.highest = recovering.highest.max(content.last);
+    if content.last < first_seq {
+        debug!(segment = segment::name(id), "segment without a frame");
+        recovering.remove(&segment::name(id));
+        return (None, content.books);
+    }
+    let trailer = Trailer {
+        id,
+        salt,
+        first: first_seq,
+        last: content.last,
+        end: content.end,
+        readings: content.books.journaled.saturating_sub(tail.header.books.journaled),
+        books: content.books,
+        torn,
+    };
+    let unproven = content.unproven_from(durable);
+    let sealed = write_again(&*tail.file, unproven, content.end)
+        .and_then(|()| seal(&*tail.file, &trailer, tail.bytes));
+    let allocated = sealed.unwrap_or_else(|error| {
+        warn!(segment = segment::name(id), %error, "segment stays unsealed");
+        tail.bytes
+    });
+    let extent = Extent {
+        end: trailer.end,
+        last: trailer.last,
+        allocated,
+        books: trailer.books,
+        torn: trailer.torn,
+    };
+    let books = tail.header.books;
+    (Some(Segment::new(id, salt, first_seq, books, extent)), content.books)
+}
+
+/// What no later group vouches for may be in the page cache only, and called clean: after a sync
+/// that failed, in a process that was killed. Written again it is dirty, and the sync means it.
+fn write_again(file: &dyn File, from: u64, to: u64) -> io::Result<()> {
+    let mut bytes = vec![0; usize::try_from(to.saturating_sub(from)).unwrap_or(0)];
+    disk::read_exact_at(file, &mut bytes, from)?;
+    if bytes.is_empty() { Ok(()) } else { file.write_all_at(&bytes, from) }
+}
+
+/// Syncs the frames first, so that the trailer never vouches for what is not on the disk; then
+/// cuts the file to what it holds. Returns the file's bytes.
+fn seal(file: &dyn File, trailer: &Trailer, bytes: u64) -> io::Result<u64> {
+    let Some(page) = trailer.page() else { return Ok(bytes) };
+    file.sync()?;
+    let cut = (trailer.end.next_multiple_of(PAGE) + PAGE).min(bytes);
+    if cut < bytes {
+        file.set_len(cut)?;
+    }
+    file.write_all_at(&page, cut - PAGE)?;
+    file.sync()?;
+    Ok(cut)
+}
+
+fn keep_damaged(recovering: &mut Recovering<'_>, id: u64, content: &Content) {
+    let bad = content.bad.iter().map(|bad| (bad.at, bad.end));
+    for (from, to) in bad.chain(content.garbage.iter().copied()) {
+        recovering.allocated +=
+            quarantine::copy(&**recovering.disk, id, from, to, recovering.quarantine_room());
+    }
+}
+
+fn torn_bytes(content: &Content, durable: u64) -> u64 {
+    let bad = content.bad.iter().filter(|bad| bad.seq > durable).map(|bad| bad.end - bad.at);
+    bad.chain(content.garbage.iter().map(|(from, to)| to - from)).sum()
+}

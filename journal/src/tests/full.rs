@@ -1,0 +1,163 @@
+//! What happens when the journal, or the disk, is full?
+
+use super::*;
+use crate::Room;
+use crate::open;
+use crate::open_with;
+use crate::testing::HeldDisk;
+
+fn tiny(dir: &std::path::Path) -> Options {
+    Options {
+        segment_bytes: Some(16 * 1024),
+        bytes_max: 4 * 16 * 1024,
+        queue_bytes_max: 4096,
+        tail_bytes_max: 0,
+        ..Options::new(dir)
+    }
+}
+
+fn noise(n: u64) -> String {
+    let mut rng = fastrand::Rng::with_seed(n);
+    let noise: String = std::iter::repeat_with(|| rng.alphanumeric()).take(1000).collect();
+    format!("{n} {noise}")
+}
+
+#[tokio::test]
+async fn it_blocks_within_its_bound_and_goes_on_by_itself_when_readers_free_a_segment() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = tiny(dir.path());
+    let (journal, appender, _) = open(&options).unwrap();
+    let mut reader = journal.reader(&output(), Start::Oldest).unwrap();
+    let mut rejects = journal.rejects().unwrap();
+    let mut room = appender.watch_room();
+    let sender = {
+        let appender = appender.clone();
+        async move {
+            let mut mark = Mark::new();
+            for n in 0..200 {
+                append(&appender, &mut mark, &noise(n)).await;
+            }
+            kept(&mut mark, 200).await;
+        }
+    };
+    let sender = async { timeout(SOON, sender).await.unwrap() };
+    let watcher = async {
+        let full = room.wait_for(|room| matches!(room, Room::Full { .. }));
+        timeout(SOON, full).await.unwrap().unwrap();
+        let status = journal.status();
+        assert!(status.bytes <= status.bytes_max, "{status:?}");
+        assert!(position(&journal).pending < 200);
+        // Nobody reads: nothing moves. Then somebody does.
+        let mut read = Vec::new();
+        while read.len() < 200 {
+            let lease = next(&mut reader).await.unwrap();
+            read.extend(texts(&lease));
+            confirm(lease);
+            while !rejects.at_head() {
+                // Hands out nothing, and passes the data frames by.
+                let waited = timeout(Duration::from_millis(1), rejects.next()).await;
+                assert!(waited.is_err());
+            }
+        }
+        assert_eq!(read, (0..200).map(noise).collect::<Vec<_>>());
+    };
+    tokio::join!(sender, watcher);
+    assert_eq!(appender.room(), Room::Free);
+    let status = journal.status();
+    assert!(status.bytes <= status.bytes_max);
+    drop(appender);
+    close(journal).await;
+}
+
+#[tokio::test]
+async fn closing_a_full_journal_breaks_the_marks_of_what_it_cannot_keep() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, appender, _) = open(&tiny(dir.path())).unwrap();
+    let _reader = journal.reader(&output(), Start::Oldest).unwrap();
+    let mut mark = Mark::new();
+    let mut full = appender.watch_room();
+    let filling = async {
+        for n in 0..200 {
+            append(&appender, &mut mark, &noise(n)).await;
+        }
+    };
+    tokio::select! {
+        () = filling => panic!("200 kB do not fit"),
+        _ = full.wait_for(|room| *room != Room::Free) => {}
+    }
+    timeout(SOON, close(journal)).await.unwrap();
+    // What was kept is told, and then that the rest was not.
+    let broken = async { while mark.moved().await.is_ok() {} };
+    timeout(SOON, broken).await.unwrap();
+}
+
+#[tokio::test]
+async fn without_space_it_starts_full_delivers_and_takes_again_when_there_is_space() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = tiny(dir.path());
+    let (journal, appender, _) = open(&options).unwrap();
+    drop(journal.reader(&output(), Start::Oldest).unwrap());
+    append_all(&appender, &mut Mark::new(), numbered(0..3)).await;
+    drop(appender);
+    close(journal).await;
+
+    let (disk, control) = HeldDisk::new(dir.path());
+    control.refuse_space(true);
+    let (journal, appender, _) = open_with(disk, &options).unwrap();
+    let mut reader = journal.reader(&output(), Start::Oldest).unwrap();
+    let mut mark = Mark::new();
+    append(&appender, &mut mark, "waits").await;
+    let mut room = appender.watch_room();
+    timeout(SOON, room.wait_for(|room| *room != Room::Free)).await.unwrap().unwrap();
+    let mut read = Vec::new();
+    while read.len() < 3 {
+        let lease = next(&mut reader).await.unwrap();
+        read.extend(texts(&lease));
+        confirm(lease);
+    }
+    assert_eq!(read, numbered(0..3).collect::<Vec<_>>());
+    assert_eq!(mark.kept(), Ok(Kept(0)));
+    control.refuse_space(false);
+    kept(&mut mark, 1).await;
+    timeout(SOON, room.wait_for(|room| *room == Room::Free)).await.unwrap().unwrap();
+    assert_eq!(texts(&next(&mut reader).await.unwrap()), ["waits"]);
+    drop((appender, reader));
+    close(journal).await;
+}
+
+#[tokio::test]
+async fn a_disk_that_fails_twice_in_a_row_is_tried_again_and_nothing_is_lost_or_doubled() {
+    let dir = tempfile::tempdir().unwrap();
+    let (disk, control) = HeldDisk::new(dir.path());
+    let (journal, appender, _) = open_with(disk, &Options::new(dir.path())).unwrap();
+    let mut reader = journal.reader(&output(), Start::Oldest).unwrap();
+    let mut mark = Mark::new();
+    control.fail_syncs(3);
+    append(&appender, &mut mark, "a").await;
+    append(&appender, &mut mark, "b").await;
+    let mut room = appender.watch_room();
+    timeout(SOON, room.wait_for(|room| *room != Room::Free)).await.unwrap().unwrap();
+    assert_eq!(mark.kept(), Ok(Kept(0)));
+    kept(&mut mark, 2).await;
+    drop(appender);
+    assert_eq!(drain(&mut reader).await, ["a", "b"]);
+    assert!(journal.status().commit_errors >= 1);
+    close(journal).await;
+}
+
+#[tokio::test]
+async fn a_submission_beyond_its_bound_breaks_its_mark_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, appender, _) = open(&Options::new(dir.path())).unwrap();
+    let (mut large, mut small) = (Mark::new(), Mark::new());
+    let mut too_large = submission("", large.ticket());
+    too_large.bytes = vec![0; crate::SUBMISSION_BYTES_MAX + 1];
+    appender.append(too_large).await.unwrap();
+    assert!(timeout(SOON, large.moved()).await.unwrap().is_err());
+    let mut largest = submission("", small.ticket());
+    largest.bytes = vec![7; crate::SUBMISSION_BYTES_MAX];
+    appender.append(largest).await.unwrap();
+    kept(&mut small, 1).await;
+    drop(appender);
+    close(journal).await;
+}
