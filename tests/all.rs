@@ -13,6 +13,7 @@ mod clients;
 mod collector;
 mod connections;
 mod durability;
+mod fleet;
 mod parts;
 mod shutdown;
 #[expect(dead_code, reason = "launchers are complete before the tests that need all of them are")]
