@@ -14,19 +14,46 @@ use super::Format;
 
 /// Starts a payload in `out` and decodes it there. Never fails: what could not be taken is in
 /// `bad`, which must be empty before.
+///
+/// `field` is what the topic says a value is: the name of the field that a plain value becomes.
+/// Other payloads name their fields themselves. There it is a tag, or two topics of one rule would
+/// meet in one series.
 pub fn decode(
+    format: Format,
+    payload: &[u8],
+    context: &Context<'_>,
+    field: Option<&str>,
+    out: &mut Readings,
+    bad: &mut Rejects,
+) {
+    guarded(out, bad, |out, bad| {
+        let format = recognise(format, payload, context, out);
+        match field {
+            None => run(format, payload, context, out, bad),
+            Some(field) if matches!(format, Format::Plain | Format::Auto) => {
+                run(format, payload, &Context { field, ..*context }, out, bad);
+            }
+            Some(field) => {
+                let tags = [context.tags, &[("field", field)]].concat();
+                run(format, payload, &Context { tags: &tags, ..*context }, out, bad);
+            }
+        }
+    });
+}
+
+fn run(
     format: Format,
     payload: &[u8],
     context: &Context<'_>,
     out: &mut Readings,
     bad: &mut Rejects,
 ) {
-    guarded(out, bad, |out, bad| match recognise(format, payload, context, out) {
+    match format {
         Format::Frame => frame::decode(payload, context, out, bad),
         Format::Json => json::decode(payload, context, out, bad),
         Format::Line => line::decode(payload, context, out, bad),
         Format::Plain | Format::Auto => plain::decode(payload, context, out, bad),
-    });
+    }
 }
 
 /// Runs a decoder. If it panics, what it pushed is forgotten, and the payload counts as one

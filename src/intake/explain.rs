@@ -3,15 +3,11 @@
 //!
 //! The same routes and the same decoders as a device's message meets; the journal is left out.
 
-use proto::{Context, Readings, Rejects, Timestamp, frame::Cursor, line};
+use proto::{Readings, Rejects, Timestamp, frame::Cursor, line};
 
-use super::{
-    Format, Limits,
-    decode::decode,
-    gather::bare_context,
-    route::{Route, Routes},
-    with_site_tags,
-};
+use super::meaning::Meaning;
+use super::route::{Route, Routes};
+use super::{Body, Format, Limits};
 
 /// The points that a payload becomes, or why not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,26 +41,34 @@ pub fn message(
         || "no rule matches: the default route".to_owned(),
         |rule| format!("rule `{}`", rule.topic),
     );
-    let context = Context {
-        measurement: matched.measurement,
-        tags: &with_site_tags(site_tags, matched.tags),
-        field: matched.field,
-        precision: matched.precision,
-        ..bare_context(limits, now)
-    };
-    Explained { rule, ..decoded(matched.format, payload, &context, limits) }
+    let meaning = Meaning { routes, limits, site_tags };
+    let decoded = told(limits, now, |out, bad| meaning.matched(matched, payload, now, out, bad));
+    Explained { rule, ..decoded }
 }
 
 /// A body whose format is known, without a topic.
 pub fn body(format: Format, payload: &[u8], limits: &Limits, now: Timestamp) -> Explained {
-    decoded(format, payload, &bare_context(limits, now), limits)
+    let meaning = Meaning { routes: &Routes::default(), limits, site_tags: &[] };
+    let body = Body {
+        bytes: payload,
+        format,
+        precision: None,
+        device: None,
+        device_required: false,
+        path: "",
+    };
+    told(limits, now, |out, bad| meaning.body(&body, now, out, bad))
 }
 
-fn decoded(format: Format, payload: &[u8], context: &Context<'_>, limits: &Limits) -> Explained {
+fn told(
+    limits: &Limits,
+    now: Timestamp,
+    decode: impl FnOnce(&mut Readings, &mut Rejects),
+) -> Explained {
     let mut readings = Readings::new(limits.reading);
     let mut rejects = Rejects::default();
-    decode(format, payload, context, &mut readings, &mut rejects);
-    readings.stamp(context.arrival);
+    decode(&mut readings, &mut rejects);
+    readings.stamp(now);
     let mut explained = Explained::default();
     let mut cursor = Cursor::new(readings.bytes());
     while let Some(reading) = cursor.next() {

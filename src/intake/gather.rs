@@ -16,20 +16,17 @@ mod tests;
 use std::{cell::Cell, mem};
 
 use journal::{Counts, Source, Submission, Ticket};
-use proto::{Context, Readings, Reason, Rejects, Timestamp};
+use proto::{Readings, Reason, Rejects, Timestamp};
 
 use super::parts::Parts;
 use super::refusals::{Payload, Refusals};
-use super::route::{FIELD, Route};
 use super::stats::SourceKind;
-use super::{Body, Intake, Limits, Outcome, decode, with_site_tags};
+use super::{Body, Intake, Outcome};
 
 /// From here on a caller should seal.
 const LARGE_BYTES: usize = 256 * 1024;
 /// Scratch that grew above this goes with the payload that needed it.
 const SCRATCH_BYTES_MAX: usize = 256 * 1024;
-/// Where a body names no measurement.
-const BODY_MEASUREMENT: &str = "readings";
 
 /// Gathers what one socket read brought into one submission.
 #[derive(Debug)]
@@ -82,38 +79,18 @@ impl Gather {
     /// same submission.
     pub fn message(&mut self, topic: &str, payload: &[u8]) -> Outcome {
         let Self { origin, content } = self;
-        let matched = match origin.intake.routes().find(topic) {
-            // An empty payload is how a retained message is deleted (MQTT 3.3.1.3): no reading.
-            Route::Take(matched) if !payload.is_empty() => matched,
-            Route::Take(_) | Route::Ignore(_) => return content.filter(),
-        };
-        let context = Context {
-            measurement: matched.measurement,
-            tags: &with_site_tags(origin.intake.site_tags(), matched.tags),
-            field: matched.field,
-            precision: matched.precision,
-            ..origin.context()
-        };
         let outcome = content.take(origin, topic, payload, |out, bad| {
-            decode::decode(matched.format, payload, &context, out, bad);
+            origin.intake.meaning().message(topic, payload, origin.arrival, out, bad);
         });
-        // `[]`, or a comment: not even a reading without a value.
+        // An ignored topic, an empty payload, `[]`: not even a reading without a value.
         if outcome == Outcome::default() { content.filter() } else { outcome }
     }
 
     /// Decodes a body (or a part of one) whose format the endpoint knows.
     pub fn body(&mut self, body: &Body<'_>) -> Outcome {
         let Self { origin, content } = self;
-        let device = body.device.filter(|device| !device.is_empty());
-        let tags = device.map(|device| ("device", device)).into_iter().collect();
-        let context = Context {
-            tags: &with_site_tags(origin.intake.site_tags(), tags),
-            precision: body.precision,
-            device_required: body.device_required,
-            ..origin.context()
-        };
         content.take(origin, body.path, body.bytes, |out, bad| {
-            decode::decode(body.format, body.bytes, &context, out, bad);
+            origin.intake.meaning().body(body, origin.arrival, out, bad);
         })
     }
 
@@ -172,24 +149,6 @@ impl Origin {
             ticket,
             guard: None,
         }
-    }
-
-    fn context(&self) -> Context<'static> {
-        bare_context(self.intake.limits(), self.arrival)
-    }
-}
-
-/// What is known of any payload before its route is.
-pub(super) fn bare_context(limits: &Limits, arrival: Timestamp) -> Context<'static> {
-    Context {
-        measurement: BODY_MEASUREMENT,
-        tags: &[],
-        field: FIELD,
-        precision: None,
-        arrival,
-        device_required: false,
-        depth_max: limits.json_depth_max,
-        keys_max: limits.json_keys_max,
     }
 }
 

@@ -14,6 +14,7 @@ mod budget;
 pub mod decode;
 pub mod explain;
 mod gather;
+mod meaning;
 mod parts;
 mod refusals;
 pub mod route;
@@ -31,6 +32,7 @@ use journal::{Appender, Closed, Counts, Room, Source, Submission, Ticket};
 use proto::Timestamp;
 
 use self::budget::{Budget, Carried};
+use self::meaning::Meaning;
 use self::route::Routes;
 use self::stamp::{Clock, Stamper};
 use self::stats::{SourceKind, Stats};
@@ -209,6 +211,11 @@ impl Intake {
         Ok(())
     }
 
+    fn meaning(&self) -> Meaning<'_> {
+        let Shared { routes, limits, site_tags, .. } = &*self.shared;
+        Meaning { routes, limits, site_tags }
+    }
+
     fn now(&self) -> Timestamp {
         self.shared.clock.now()
     }
@@ -224,23 +231,6 @@ impl Intake {
     fn carry_filtered(&self, messages: u64) {
         self.shared.carried.add(Counts { filtered: messages, ..Counts::default() });
     }
-
-    fn site_tags(&self) -> &[(String, String)] {
-        &self.shared.site_tags
-    }
-}
-
-/// The tags of a route with those of the site; the route's own win.
-fn with_site_tags<'a>(
-    site_tags: &'a [(String, String)],
-    mut tags: Vec<(&'a str, &'a str)>,
-) -> Vec<(&'a str, &'a str)> {
-    for (name, value) in site_tags {
-        if !tags.iter().any(|(own, _)| own == name) {
-            tags.push((name, value));
-        }
-    }
-    tags
 }
 
 /// What a submission holds of the budget; each one costs something even if it is empty.

@@ -9,6 +9,10 @@ const ARRIVAL: Timestamp = Timestamp::from_nanos(1_000);
 
 /// The readings, one each, and then the kinds of what was refused.
 fn decoded(format: Format, payload: &[u8]) -> Vec<String> {
+    decoded_as(format, payload, None)
+}
+
+fn decoded_as(format: Format, payload: &[u8], field: Option<&str>) -> Vec<String> {
     let context = Context {
         measurement: "m",
         tags: &[],
@@ -21,7 +25,7 @@ fn decoded(format: Format, payload: &[u8]) -> Vec<String> {
     };
     let mut out = Readings::new(Limits::default());
     let mut bad = Rejects::default();
-    decode(format, payload, &context, &mut out, &mut bad);
+    decode(format, payload, &context, field, &mut out, &mut bad);
     out.stamp(ARRIVAL);
     let mut lines = Vec::new();
     let mut cursor = frame::Cursor::new(out.bytes());
@@ -88,6 +92,18 @@ fn a_format_that_was_named_is_not_guessed() {
     assert_eq!(decoded(Format::Line, b"{\"t\":1}"), ["refused: undecodable"]);
     assert_eq!(decoded(Format::Json, b"a x=1 1"), ["refused: undecodable"]);
     assert_eq!(decoded(Format::Frame, b"21.5"), ["refused: undecodable"]);
+}
+
+#[test]
+fn a_captured_field_names_a_plain_value_and_keeps_other_payloads_apart() {
+    for (payload, line) in [
+        (&b"21.5"[..], "m soil=21.5 1000*"),
+        (b"wet", "m soil=\"wet\" 1000*"),
+        (b"{\"value\":21.5}", "m,field=soil value=21.5 1000*"),
+        (b"climate t=1", "climate,field=soil t=1 1000*"),
+    ] {
+        assert_eq!(decoded_as(Format::Auto, payload, Some("soil")), [line]);
+    }
 }
 
 #[test]

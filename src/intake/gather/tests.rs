@@ -9,6 +9,7 @@ use super::*;
 use crate::intake::Format;
 use crate::intake::Limits;
 use crate::intake::budget::Budget;
+use crate::intake::decode;
 use crate::intake::route::{Routes, Rule};
 use crate::intake::stamp::{Clock, SettableClock};
 use crate::intake::tests::show;
@@ -165,7 +166,7 @@ fn a_decoder_that_panics_costs_one_payload() {
     let Gather { origin, content } = &mut gather;
     let outcome = content.take(origin, "x", b"poison", |out, bad| {
         decode::guarded(out, bad, |out, bad| {
-            frame::decode(&one("b", 2.0), &origin.context(), out, bad);
+            origin.intake.meaning().message("x", &one("b", 2.0), origin.arrival, out, bad);
             assert_eq!(out.count(), 1);
             panic!("a fault in a decoder, on purpose");
         });

@@ -21,8 +21,6 @@ pub(crate) use self::pattern::{tag_name_problem, tag_value_problem};
 
 /// The measurement of a message that no rule gives another.
 const MEASUREMENT: &str = "mqtt";
-/// The field of a plain value that no rule gives another name.
-pub(super) const FIELD: &str = "value";
 
 /// One `[[rule]]`, as meant by its author.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -73,7 +71,8 @@ pub struct Matched<'a> {
     /// `None`: no rule matched.
     pub rule: Option<&'a Rule>,
     pub measurement: &'a str,
-    pub field: &'a str,
+    /// `{field}`, if captured.
+    pub field: Option<&'a str>,
     pub tags: Vec<(&'a str, &'a str)>,
     pub format: Format,
     pub precision: Option<Precision>,
@@ -138,7 +137,7 @@ fn unmatched(topic: &str) -> Matched<'_> {
     Matched {
         rule: None,
         measurement: MEASUREMENT,
-        field: FIELD,
+        field: None,
         tags: vec![("topic", topic)],
         format: Format::Auto,
         precision: None,
@@ -207,7 +206,7 @@ impl Compiled {
         let mut matched = Matched {
             rule: Some(&self.rule),
             measurement: self.rule.measurement.as_deref().unwrap_or(MEASUREMENT),
-            field: FIELD,
+            field: None,
             tags: Vec::with_capacity(self.levels.len() + self.rule.tags.len()),
             format: self.rule.format,
             precision: self.rule.precision,
@@ -232,7 +231,7 @@ impl<'a> Matched<'a> {
     fn capture(&mut self, capture: &'a Capture, text: &'a str) {
         match capture {
             Capture::Measurement => self.measurement = text,
-            Capture::Field => self.field = text,
+            Capture::Field => self.field = Some(text),
             Capture::Tag(name) => self.tags.push((name, text)),
         }
     }

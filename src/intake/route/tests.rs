@@ -25,7 +25,7 @@ fn show(routes: &Routes, topic: &str) -> String {
     for (name, value) in &matched.tags {
         write!(text, ",{name}={value}").unwrap();
     }
-    text + " " + matched.field
+    text + " " + matched.field.unwrap_or("value")
 }
 
 #[test]

@@ -1,0 +1,105 @@
+//! What payloads mean here: routes, limits and tags of the site brought together with a payload.
+//! All of intake that needs no journal, so that `explain` shows exactly what the gateway does.
+
+use proto::{Context, Readings, Rejects, Timestamp};
+
+use super::decode;
+use super::route::{Matched, Route, Routes};
+use super::{Body, Limits};
+
+/// The field of a plain value that no rule gives a name.
+const FIELD: &str = "value";
+/// Where a body names no measurement.
+const BODY_MEASUREMENT: &str = "readings";
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Meaning<'m> {
+    pub(super) routes: &'m Routes,
+    pub(super) limits: &'m Limits,
+    /// Added to every reading that has no such tag from its route.
+    pub(super) site_tags: &'m [(String, String)],
+}
+
+impl<'m> Meaning<'m> {
+    /// Routes and decodes one message. What is ignored leaves nothing in `out` and `bad`.
+    pub(super) fn message(
+        self,
+        topic: &str,
+        payload: &[u8],
+        arrival: Timestamp,
+        out: &mut Readings,
+        bad: &mut Rejects,
+    ) {
+        match self.routes.find(topic) {
+            Route::Take(matched) => self.matched(matched, payload, arrival, out, bad),
+            Route::Ignore(_) => {}
+        }
+    }
+
+    pub(super) fn matched(
+        self,
+        matched: Matched<'_>,
+        payload: &[u8],
+        arrival: Timestamp,
+        out: &mut Readings,
+        bad: &mut Rejects,
+    ) {
+        // An empty payload is how a retained message is deleted (MQTT 3.3.1.3): no reading.
+        if payload.is_empty() {
+            return;
+        }
+        let context = Context {
+            measurement: matched.measurement,
+            tags: &self.with_site_tags(matched.tags),
+            precision: matched.precision,
+            ..self.context(arrival)
+        };
+        decode::decode(matched.format, payload, &context, matched.field, out, bad);
+    }
+
+    /// Decodes a body (or a part of one) whose format the endpoint knows.
+    pub(super) fn body(
+        self,
+        body: &Body<'_>,
+        arrival: Timestamp,
+        out: &mut Readings,
+        bad: &mut Rejects,
+    ) {
+        let device = body.device.filter(|device| !device.is_empty());
+        let tags = device.map(|device| ("device", device)).into_iter().collect();
+        let context = Context {
+            tags: &self.with_site_tags(tags),
+            precision: body.precision,
+            device_required: body.device_required,
+            ..self.context(arrival)
+        };
+        decode::decode(body.format, body.bytes, &context, None, out, bad);
+    }
+
+    /// What is known of any payload.
+    fn context(self, arrival: Timestamp) -> Context<'static> {
+        Context {
+            measurement: BODY_MEASUREMENT,
+            tags: &[],
+            field: FIELD,
+            precision: None,
+            arrival,
+            device_required: false,
+            depth_max: self.limits.json_depth_max,
+            keys_max: self.limits.json_keys_max,
+        }
+    }
+
+    /// The tags of a route with those of the site; the route's own win.
+    fn with_site_tags<'a>(self, mut tags: Vec<(&'a str, &'a str)>) -> Vec<(&'a str, &'a str)>
+    where
+        'm: 'a,
+    {
+        for (name, value) in self.site_tags {
+            if !tags.iter().any(|(own, _)| own == name) {
+                tags.push((name, value));
+            }
+        }
+        tags
+    }
+}
