@@ -14,8 +14,10 @@ mod collector;
 mod connections;
 mod durability;
 mod fleet;
+mod http;
 mod parts;
 mod shutdown;
 #[expect(dead_code, reason = "launchers are complete before the tests that need all of them are")]
 mod support;
 mod tidy;
+mod websocket;

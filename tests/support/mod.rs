@@ -9,9 +9,11 @@ pub mod gateway;
 pub mod http;
 pub mod influx1;
 pub mod influx2;
+pub mod inside;
 pub mod mosquitto;
 pub mod port;
 pub mod process;
+pub mod raw;
 pub mod rig;
 pub mod victoria;
 
