@@ -80,21 +80,21 @@ async fn a_body_that_pauses_is_given_up_and_so_is_one_that_trickles() {
         http.body_bytes_per_second_min = 1_000_000;
     });
     let inside = Inside::start(settings).await;
-    let mut pauses = Raw::connect(inside.port).await;
-    pauses.send(HEAD).await;
-    let mut trickles = Raw::connect(inside.port).await;
-    trickles.send(HEAD).await;
+    let mut stalled = Raw::connect(inside.port).await;
+    stalled.send(HEAD).await;
+    let mut slow = Raw::connect(inside.port).await;
+    slow.send(HEAD).await;
     let began = Instant::now();
     let trickle = async {
         loop {
-            if let Some(answer) = trickles.answer_within(MOMENT / 10).await {
+            if let Some(answer) = slow.answer_within(MOMENT / 10).await {
                 return answer;
             }
-            trickles.send(b"x").await;
+            slow.send(b"x").await;
         }
     };
-    let (paused, trickled) = tokio::join!(pauses.answer(), trickle);
-    for answer in [paused, trickled] {
+    let (after_pause, after_all) = tokio::join!(stalled.answer(), trickle);
+    for answer in [after_pause, after_all] {
         assert_eq!(answer.status, 408, "{answer:?}");
         assert!(answer.body.contains("too slowly"), "{answer:?}");
         assert_eq!(answer.header("connection"), Some("close"));

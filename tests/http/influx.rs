@@ -152,9 +152,10 @@ async fn a_large_body_arrives_whole_and_its_bad_line_has_its_own_number() {
     }
     assert!(body.len() > 2 * 256 * 1024);
     for gzipped in [false, true] {
-        let (headers, bytes) = match gzipped {
-            true => (&[("content-encoding", "gzip")][..], gzip(body.as_bytes())),
-            false => (&[][..], body.clone().into_bytes()),
+        let (headers, bytes) = if gzipped {
+            (&[("content-encoding", "gzip")][..], gzip(body.as_bytes()))
+        } else {
+            (&[][..], body.clone().into_bytes())
         };
         let answer = ask(inside.port, V2, headers, &bytes).await;
         assert_eq!((answer.status, &answer.json()["line"]), (422, &json!(2 * 9_999 + 1)));

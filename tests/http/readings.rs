@@ -1,5 +1,7 @@
 //! `POST /v1/readings`: JSON, NDJSON and frames.
 
+use std::fmt::Write as _;
+
 use proto::{Reading, Time, Timestamp, Value, frame};
 use serde_json::json;
 
@@ -93,7 +95,7 @@ async fn ndjson_has_no_end() {
     for n in 0..30_000 {
         match n {
             25_000 => body.push_str("{\"device\":\"d\",\"t\":}\n"),
-            _ => body.push_str(&format!("{{\"device\":\"d\",\"temperature\":{n},\"ts\":{n}}}\n")),
+            _ => writeln!(body, "{{\"device\":\"d\",\"temperature\":{n},\"ts\":{n}}}").unwrap(),
         }
     }
     assert!(body.len() > 1024 * 1024);

@@ -1,6 +1,6 @@
 //! An HTTP/1.1 client that sends exactly the bytes it is told to, and waits only as long as it is told to.
 
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
 
 use serde_json::Value;
 use tokio::{
@@ -51,7 +51,7 @@ impl Raw {
         let mut head =
             format!("{line} HTTP/1.1\r\nhost: here\r\ncontent-length: {}\r\n", body.len());
         for (name, value) in headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
+            write!(head, "{name}: {value}\r\n").unwrap();
         }
         head.push_str("\r\n");
         self.send(&[head.as_bytes(), body].concat()).await;

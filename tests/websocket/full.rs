@@ -140,7 +140,7 @@ async fn a_peer_that_never_reads_is_cut_off_and_costs_nobody_else_anything() {
 async fn large_messages_beyond_the_memory_there_is_end_their_connection_with_a_word() {
     let inside = Inside::start(limited(|http| http.memory_bytes_max = 256 * 1024)).await;
     let mut small = Device::connect(inside.port, "?device=d").await;
-    let mut large = Device::connect(inside.port, "?device=d").await;
+    let large = Device::connect(inside.port, "?device=d").await;
     let message = Message::text(format!("{{\"s\":\"{}\"}}", "x".repeat(800_000)));
     // The other side stops reading in the middle of it, and says so.
     let (sent, said) = {

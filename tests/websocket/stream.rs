@@ -154,7 +154,9 @@ async fn a_large_message_may_come_in_fragments() {
     let mut inside = Inside::start(Settings::default()).await;
     let mut device = Device::connect(inside.port, "?device=d").await;
     let text = format!("{{\"s\":\"{}\",\"ts\":1}}", "x".repeat(60_000));
-    let pieces: Vec<&str> = vec![&text[..10], &text[10..40_000], &text[40_000..]];
+    let (head, rest) = text.split_at(10);
+    let (middle, end) = rest.split_at(40_000);
+    let pieces = [head, middle, end];
     for (at, piece) in pieces.iter().enumerate() {
         let data = if at == 0 { Data::Text } else { Data::Continue };
         let is_last = at + 1 == pieces.len();

@@ -247,7 +247,7 @@ mod tests {
 
     const LIMITS: Limits = Limits {
         body_pause_max: Duration::from_secs(10),
-        body_max: Duration::from_secs(60),
+        body_max: Duration::from_mins(1),
         body_bytes_per_second_min: 1000,
         ..Limits::DEFAULT
     };
