@@ -104,9 +104,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Serves the device until the end, and says what that was. Cancelled: what was not submitted is
     /// gone, and nothing of it was acknowledged.
-    pub(super) async fn run(mut self) -> Ending {
+    pub(super) async fn run(&mut self) -> Ending {
         let ending = self.serve().await;
-        self.end(ending).await;
+        // Boxed, as a submission is: what an idle connection does not need it does not carry along.
+        Box::pin(self.end(ending)).await;
         ending
     }
 
@@ -134,7 +135,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         wakers: &mut Wakers<'_, '_>,
     ) -> Result<(), Ending> {
         let shared = Arc::clone(&self.shared);
-        let mut submitting = pin!(shared.intake.submit(gathered));
+        let mut submitting = Box::pin(shared.intake.submit(gathered));
         let served = poll_fn(|cx| {
             if let Poll::Ready(submitted) = submitting.as_mut().poll(cx) {
                 return Poll::Ready(submitted.map_err(|_| Ending::Broken));

@@ -48,7 +48,7 @@ impl Gate {
         }
     }
 
-    fn turn(&self, is_shut: bool) {
+    pub(super) fn turn(&self, is_shut: bool) {
         self.is_shut.store(is_shut, Ordering::Relaxed);
         if is_shut {
             warn!("the journal is full: new MQTT clients are refused, QoS 0 messages dropped");

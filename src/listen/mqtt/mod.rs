@@ -101,10 +101,17 @@ pub async fn serve(
     }
 }
 
-async fn run(connection: Connection<TcpStream>, peer: SocketAddr, stats: Arc<Stats>) {
-    let ending = connection.run().await;
-    stats.ended(ending);
-    debug!(%peer, ?ending, "connection ended");
+/// Not an `async fn`: that would keep a second place for the connection in every task.
+fn run(
+    mut connection: Connection<TcpStream>,
+    peer: SocketAddr,
+    stats: Arc<Stats>,
+) -> impl Future<Output = ()> + Send {
+    async move {
+        let ending = connection.run().await;
+        stats.ended(ending);
+        debug!(%peer, ?ending, "connection ended");
+    }
 }
 
 impl Limits {

@@ -24,7 +24,7 @@ const FAREWELL_MAX: Duration = Duration::from_secs(5);
 const LINGER_MAX: Duration = Duration::from_secs(1);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    pub(super) async fn end(mut self, ending: Ending) {
+    pub(super) async fn end(&mut self, ending: Ending) {
         drop(self.registration.take()); // A client that comes back now takes over from nobody.
         if self.session.is_connected() {
             self.shared.stats.clients.dec();
