@@ -12,9 +12,11 @@ mod backpressure;
 mod clients;
 mod collector;
 mod connections;
+mod corpus;
 mod durability;
 mod fleet;
 mod http;
+mod mqtt;
 mod parts;
 mod shutdown;
 #[expect(dead_code, reason = "launchers are complete before the tests that need all of them are")]

@@ -89,11 +89,11 @@ pub async fn serve(
     });
     let handle = |stream, peer| {
         let connection = Connection::new(stream, Arc::clone(&shared));
-        run(connection, peer, Arc::clone(&stats))
+        run(connection, peer)
     };
     let refuse = |stream, peer| {
         let connection = Connection::refusing(stream, Arc::clone(&shared), Refusal::TooMany);
-        run(connection, peer, Arc::clone(&stats))
+        run(connection, peer)
     };
     tokio::select! {
         () = accept::serve(listener, ports, &stats.ports, &shutdown, handle, refuse) => {}
@@ -101,15 +101,13 @@ pub async fn serve(
     }
 }
 
-/// Not an `async fn`: that would keep a second place for the connection in every task.
-fn run(
-    mut connection: Connection<TcpStream>,
-    peer: SocketAddr,
-    stats: Arc<Stats>,
-) -> impl Future<Output = ()> + Send {
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an `async fn` keeps a second place for the connection in every task"
+)]
+fn run(mut connection: Connection<TcpStream>, peer: SocketAddr) -> impl Future<Output = ()> + Send {
     async move {
         let ending = connection.run().await;
-        stats.ended(ending);
         debug!(%peer, ?ending, "connection ended");
     }
 }

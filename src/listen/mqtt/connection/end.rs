@@ -26,6 +26,7 @@ const LINGER_MAX: Duration = Duration::from_secs(1);
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(super) async fn end(&mut self, ending: Ending) {
         drop(self.registration.take()); // A client that comes back now takes over from nobody.
+        self.shared.stats.ended(ending);
         if self.session.is_connected() {
             self.shared.stats.clients.dec();
         }
