@@ -5,6 +5,7 @@
 pub mod check;
 pub mod demo;
 pub mod frame;
+pub mod journal;
 pub mod logging;
 pub mod run;
 pub mod status;
@@ -31,6 +32,9 @@ enum Command {
     Check(check::Arguments),
     /// Show the running gateway on one screen.
     Status(status::Arguments),
+    /// Look at a journal.
+    #[command(subcommand)]
+    Journal(journal::Command),
     /// Look at binary frames.
     #[command(subcommand)]
     Frame(frame::Command),
@@ -78,6 +82,7 @@ impl Arguments {
             Command::Demo(arguments) => demo::execute(&arguments),
             Command::Check(arguments) => check::execute(&arguments),
             Command::Status(arguments) => status::execute(&arguments),
+            Command::Journal(command) => journal::execute(&command),
             Command::Frame(command) => frame::execute(&command),
         }
     }
