@@ -2,6 +2,8 @@
 //!
 //! A real mosquitto on one side, a real journal on the other; a reader of that journal counts what came.
 
+mod scripted;
+
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
@@ -25,7 +27,7 @@ use tidegate::{
 use tokio::{task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::support::{
+use crate::support::{
     mosquitto::{self, Mosquitto},
     port, wait_for,
 };
