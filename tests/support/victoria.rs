@@ -42,6 +42,7 @@ impl Victoria {
                 "-retentionPeriod=100y",
                 "-memory.allowedBytes=128MB",
                 "-search.latencyOffset=0s",
+                "-loggerLevel=WARN",
             ]);
         let mut process = Process::spawn("victoria-metrics", command, &dir.path().join("log"));
         wait_for("victoria-metrics", START_MAX, || {
