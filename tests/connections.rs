@@ -15,7 +15,7 @@ use tokio::{
 
 use crate::support::gateway::{Gateway, Setup};
 
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 /// Connections under way at once while a crowd gathers: below the listener's backlog.
 const AT_ONCE: usize = 64;
 

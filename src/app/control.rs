@@ -135,14 +135,15 @@ mod tests {
         assert_eq!(mode & 0o777, 0o600);
         let shutdown = CancellationToken::new();
         let answer: Answer = Arc::new(|command| format!("{{\"asked\":\"{command}\"}}"));
-        let served = tokio::spawn(control.serve(answer, shutdown.clone()));
+        let mut served = tokio::task::JoinSet::new();
+        served.spawn(control.serve(answer, shutdown.clone()));
 
         let asked = path.clone();
         let reply = tokio::task::spawn_blocking(move || ask(&asked, "status")).await.unwrap();
         assert_eq!(reply.unwrap(), "{\"asked\":\"status\"}");
 
         shutdown.cancel();
-        served.await.unwrap();
+        served.join_all().await;
         assert!(!path.try_exists().unwrap());
     }
 

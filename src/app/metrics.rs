@@ -23,7 +23,7 @@ use crate::stats::Counter;
 use crate::stats::Family;
 use crate::stats::Gauge;
 
-/// The registry as OpenMetrics text.
+/// The registry in the `OpenMetrics` text format.
 pub(super) fn text(registry: &Registry) -> String {
     let mut text = String::new();
     match encode(&mut text, registry) {
@@ -84,7 +84,9 @@ struct BrokerLabel {
 
 /// The broker collectors, by the id that the configuration gives them.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Brokers(Arc<Mutex<Vec<(BrokerLabel, Arc<broker::Stats>)>>>);
+pub(super) struct Brokers(Arc<Mutex<Vec<Broker>>>);
+
+type Broker = (BrokerLabel, Arc<broker::Stats>);
 
 impl Brokers {
     pub(super) fn register(registry: &mut Registry) -> Self {

@@ -7,7 +7,9 @@ use clap::Args;
 
 use super::{ConfigFile, Ending, complain, say};
 use crate::intake::{
+    Limits,
     explain::{self, Explained},
+    route::Routes,
     stamp::{Clock as _, SystemClock},
 };
 
@@ -59,7 +61,7 @@ fn check_payload(path: &std::path::Path, topic: &str, payload: &str) -> anyhow::
             Err(ending) => return Ok(ending),
         }
     } else {
-        explain::message(&Default::default(), &[], &Default::default(), (topic, &payload), now)
+        explain::message(&Routes::default(), &[], &Limits::default(), (topic, &payload), now)
     };
     Ok(show(&shown))
 }

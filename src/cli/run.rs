@@ -64,9 +64,10 @@ async fn serve(config: Config) -> anyhow::Result<Ending> {
         name = signals.next() => Some(name),
         () = gateway.stage_stopped() => None,
     };
-    match asked {
-        Some(signal) => info!(signal, "stopping; once more to stop at once"),
-        None => error!("a stage stopped by itself; stopping the others"),
+    if let Some(signal) = asked {
+        info!(signal, "stopping; once more to stop at once");
+    } else {
+        error!("a stage stopped by itself; stopping the others");
     }
     let drained = tokio::select! {
         drained = gateway.drain() => drained,
