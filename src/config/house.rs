@@ -47,7 +47,9 @@ impl Journal {
 /// Where refused readings and lines go, each with its reason.
 #[derive(Clone, Debug)]
 pub struct DeadLetters {
+    /// A folder in it for each output, and `intake`.
     pub dir: PathBuf,
+    /// Of each folder.
     pub bytes_max: u64,
     pub age_max: Duration,
 }

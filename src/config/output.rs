@@ -71,8 +71,9 @@ fn id(table: &Table<'_>, earlier: &[Output]) -> Option<OutputId> {
     table.read("id", |value| {
         let typed = value.as_str().unwrap_or_default();
         let id = OutputId::new(typed).ok_or("write 1 to 32 of a-z, 0-9 and `-`")?;
-        if typed == "intake-dead" {
-            return Err("`intake-dead` is the gateway's own; choose another".into());
+        // The reader of what intake refused, and the folder of its dead letters.
+        if matches!(typed, "intake-dead" | "intake") {
+            return Err(format!("`{typed}` is the gateway's own; choose another"));
         }
         if earlier.iter().any(|output| output.id == id) {
             return Err(format!("another output has the id `{typed}` already"));

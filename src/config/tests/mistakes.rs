@@ -231,10 +231,12 @@ fn outputs_do_not_share_ids_or_files() {
         "7:6: `id`: another output has the id `home` already\n\
          9:8: output `home` writes to this file already"
     );
-    assert_eq!(
-        told("[http]\n[[output]]\nid = \"intake-dead\"\ntype = \"file\"\npath = \"x\""),
-        "3:6: `id`: `intake-dead` is the gateway's own; choose another"
-    );
+    for id in ["intake-dead", "intake"] {
+        assert_eq!(
+            told(&format!("[http]\n[[output]]\nid = \"{id}\"\ntype = \"file\"\npath = \"x\"")),
+            format!("3:6: `id`: `{id}` is the gateway's own; choose another")
+        );
+    }
 }
 
 #[test]
