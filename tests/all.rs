@@ -13,6 +13,8 @@ mod clients;
 mod collector;
 mod connections;
 mod corpus;
+mod databases;
+mod delivery;
 mod durability;
 mod fleet;
 mod http;

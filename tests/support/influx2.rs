@@ -159,6 +159,22 @@ impl Influx2 {
         get(self.port, &path, &[("Authorization", &self.authorization())]).unwrap()
     }
 
+    /// One more bucket, that keeps so long.
+    pub fn create_bucket(&self, name: &str, keeps_s: u64) {
+        let authorization = self.authorization();
+        let headers = [("Authorization", authorization.as_str())];
+        let path = format!("/api/v2/orgs?org={}", escape(&self.org));
+        let orgs = get(self.port, &path, &headers).unwrap().expect_success();
+        let orgs: serde_json::Value = serde_json::from_str(&orgs).unwrap();
+        let body = json!({
+            "orgID": orgs["orgs"][0]["id"],
+            "name": name,
+            "retentionRules": [{ "type": "expire", "everySeconds": keeps_s, "shardGroupDurationSeconds": 3600 }],
+        });
+        let body = body.to_string();
+        post(self.port, "/api/v2/buckets", &headers, body.as_bytes()).unwrap().expect_success();
+    }
+
     fn authorization(&self) -> String {
         format!("Token {}", self.token)
     }

@@ -11,6 +11,7 @@ pub mod influx1;
 pub mod influx2;
 pub mod inside;
 pub mod mosquitto;
+pub mod output;
 pub mod port;
 pub mod process;
 pub mod raw;
