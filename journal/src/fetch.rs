@@ -5,10 +5,7 @@
 //! passed by (another kind), or as missing. Readings of frames whose very header is gone become
 //! known when the next segment's header tells its books.
 
-use std::{
-    io,
-    sync::{Arc, atomic::Ordering},
-};
+use std::{io, sync::Arc};
 
 use tracing::error;
 use zstd::bulk::Decompressor;
@@ -181,7 +178,7 @@ impl Fetcher {
                 return true;
             }
         };
-        items.extend(self.gap(&segment, segment.first_seq));
+        items.extend(self.gap(&segment, segment.first_seq).map(|(item, _)| item));
         if segment.first_seq == self.next {
             let journaled = segment.books.of(self.kind);
             if journaled != self.readings {
@@ -194,7 +191,8 @@ impl Fetcher {
         let file = match self.shared.disk.open(&segment::name(segment.id)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                items.extend(self.gap(&segment, segment.last() + 1)); // Somebody removed it.
+                let gap = self.gap(&segment, segment.last() + 1); // Somebody removed it.
+                items.extend(gap.map(|(item, _)| item));
                 return true;
             }
             Err(error) => {
@@ -278,38 +276,42 @@ impl Fetcher {
 
     /// Frames missing before this one, or at the segment's end; keeps what lies in their place.
     fn gap_within(&mut self, open: &mut Open, upto: Option<u64>) -> Option<Item> {
-        let named = self.shared.gaps_named();
         let upto = upto.unwrap_or_else(|| open.segment.last() + 1);
-        let item = self.gap(&open.segment, upto);
         let garbage = std::mem::take(&mut open.garbage);
-        if self.shared.gaps_named() > named {
+        let (item, is_news) = self.gap(&open.segment, upto)?;
+        if is_news {
             for (from, to) in garbage {
                 quarantine::keep(&self.shared, open.segment.id, from, to);
             }
         }
-        item
+        Some(item)
     }
 
-    /// Missing from `next` up to before `upto`: never acknowledged, or lost.
-    fn gap(&mut self, segment: &Segment, upto: u64) -> Option<Item> {
+    /// Missing from `next` up to before `upto`: never acknowledged, or lost. The second value says
+    /// whether a loss is news.
+    fn gap(&mut self, segment: &Segment, upto: u64) -> Option<(Item, bool)> {
         if upto <= self.next {
             return None;
         }
+        let mut is_news = false;
         let torn = segment.extent().torn;
         let is_torn = |seq| is_torn(&torn, seq);
         if upto - self.next > TORN_GAP_MAX || !(self.next..upto).all(is_torn) {
-            self.name_missing(upto - 1, "missing frames");
+            is_news = self.name_missing(upto - 1, "missing frames");
         }
         self.next = upto;
-        Some(missing(upto - 1, FrameAt { segment: segment.id, offset: segment::HEADER_END }, 0))
+        let at = FrameAt { segment: segment.id, offset: segment::HEADER_END };
+        Some((missing(upto - 1, at, 0), is_news))
     }
 
-    /// Says once that acknowledged frames are gone.
-    fn name_missing(&self, last: u64, what: &'static str) {
-        if self.shared.name_gap(self.next, last) {
-            self.shared.stats.damaged_frames.fetch_add(last + 1 - self.next, Ordering::Relaxed);
-            error!(first = self.next, last, what, "frames of the journal are lost");
+    /// Says that acknowledged frames are gone; `false` if that was known.
+    fn name_missing(&self, last: u64, what: &'static str) -> bool {
+        let first = self.next;
+        let is_new = self.shared.name_gap(first, last);
+        if is_new {
+            error!(first, last, what, "frames of the journal are lost");
         }
+        is_new
     }
 
     fn stop_at(&mut self, segment: u64, why: &str) {

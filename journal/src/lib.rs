@@ -61,6 +61,7 @@ pub use options::{Options, OutputId, Start, WhenFull};
 pub use payload::{Frame, Kind, PayloadError};
 pub use position::PositionAlarm;
 pub use reader::{Fates, Lease, Reader, Receipt, Seq};
+pub use shared::FullBecause;
 pub use stats::{SYNC_BUCKETS_US, SyncStats};
 pub use status::{PositionStatus, Status};
 pub use submission::{

@@ -11,7 +11,10 @@
 //!
 //! Leaves out who waits for what: a connection keeps its own list of packet identifiers by ticket.
 
-use std::{future::poll_fn, task::Poll};
+use std::{
+    future::poll_fn,
+    task::{Poll, Waker},
+};
 
 #[cfg(not(loom))]
 use std::sync::{
@@ -95,7 +98,7 @@ impl Mark {
             if let Some(moved) = state.beyond(seen) {
                 return Poll::Ready(moved);
             }
-            state.waker.register(context.waker());
+            state.register(context.waker());
             // Again: the writer may have raised the value and found no waker to wake.
             state.beyond(seen).map_or(Poll::Pending, Poll::Ready)
         })
@@ -149,6 +152,16 @@ impl Drop for Ticket {
 }
 
 impl State {
+    #[cfg(not(loom))]
+    fn register(&self, waker: &Waker) {
+        self.waker.register(waker);
+    }
+
+    #[cfg(loom)]
+    fn register(&self, waker: &Waker) {
+        self.waker.register_by_ref(waker);
+    }
+
     fn beyond(&self, seen: u64) -> Option<Result<Kept, Broken>> {
         let value = self.value.load(Ordering::Acquire);
         match value & !BROKEN {
@@ -191,5 +204,7 @@ pub(crate) fn settle(tickets: &mut Vec<Ticket>, _proof: &Durable) {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, loom))]
+mod interleavings;
+#[cfg(all(test, not(loom)))]
 mod tests;

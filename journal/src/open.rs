@@ -125,6 +125,7 @@ pub(crate) fn prepare(
         catalog: Catalog::new(found.places),
         head: watch::Sender::new(Head { durable, ended: false }),
         room: watch::Sender::new(Room::Free),
+        full_because: Mutex::default(),
         books: Mutex::new(BooksAt { books: found.books, seq: durable }),
         tail: Mutex::default(),
         positions: Mutex::new(found.positions),
@@ -138,6 +139,9 @@ pub(crate) fn prepare(
         gaps: Mutex::default(),
         lock: Mutex::new(Some(held)),
     });
+    for (first, last) in &found.report.corrupt {
+        shared.name_gap(*first, *last);
+    }
     find_position(&shared, &OutputId::intake_dead(), Start::Oldest);
     keeper::round(&shared, Instant::now(), &mut Trouble::default());
     Ok((shared, found.report))

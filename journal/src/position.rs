@@ -11,7 +11,7 @@ use std::{
     io,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -29,6 +29,7 @@ use crate::reader::Fates;
 use crate::shared::{Shared, lock};
 
 const WRITE_EVERY: Duration = Duration::from_secs(1);
+const PASSED_BY_EVERY: Duration = Duration::from_secs(30);
 const WRITE_BYTES: u64 = 8 * 1024 * 1024;
 
 #[derive(Debug)]
@@ -37,7 +38,12 @@ pub(crate) struct Position {
     /// Frames of other kinds are passed by.
     pub(crate) kind: Kind,
     ledger: Mutex<Ledger>,
+    /// Held while a record is written and synced: only the keeper may wait for it.
     slots: Mutex<Slots>,
+    /// The newest durable record's low mark; 0 if there is none.
+    low_on_disk: AtomicU64,
+    /// Payload bytes that the newest record counts as done.
+    bytes_on_disk: AtomicU64,
     /// A lease was given up: the reader must look at its ledger.
     pub(crate) given_up: Notify,
     /// A reader lives.
@@ -64,7 +70,8 @@ pub(crate) struct Slots {
     pub(crate) files: [Option<Arc<dyn File>>; 2],
     /// The newest durable record's low mark; `None` if there is none.
     pub(crate) low: Option<u64>,
-    bytes_done: u64,
+    /// Readings that it says are done with.
+    done: u64,
     written_at: Option<Instant>,
     /// Of both files.
     allocated: u64,
@@ -86,7 +93,7 @@ impl Slots {
             generation: 0,
             files: [None, None],
             low: None,
-            bytes_done: 0,
+            done: 0,
             written_at: None,
             allocated: 0,
         }
@@ -113,6 +120,8 @@ impl Position {
             kind: kind_of(&id),
             id,
             ledger: Mutex::new(ledger),
+            low_on_disk: AtomicU64::new(slots.low.unwrap_or(0)),
+            bytes_on_disk: AtomicU64::new(0),
             slots: Mutex::new(slots),
             given_up: Notify::new(),
             taken: AtomicBool::new(false),
@@ -129,7 +138,7 @@ impl Position {
         self.alarm == Some(PositionAlarm::Newer)
     }
 
-    /// A lease came back. Returns the payload bytes done since the last record, for the keeper.
+    /// A lease came back: with its readings' fates, or given up.
     pub(crate) fn settle(&self, seq: u64, fates: Option<Fates>) {
         if self.ledger(|ledger| ledger.settle(seq, fates)) {
             self.given_up.notify_one();
@@ -138,7 +147,7 @@ impl Position {
 
     /// Everything at or below it may be freed, as far as this output is concerned.
     pub(crate) fn low_on_disk(&self) -> u64 {
-        lock(&self.slots).low.unwrap_or(0)
+        self.low_on_disk.load(Ordering::Acquire)
     }
 
     pub(crate) fn low(&self) -> u64 {
@@ -151,18 +160,20 @@ impl Position {
     }
 
     /// Whether a record should be written now: it says something new, and a second or 8 MiB passed.
+    /// One that only says which frames were passed by can wait: at worst they are passed again.
     pub(crate) fn is_due(&self, now: Instant) -> bool {
-        let (low, bytes_done) = self.ledger(|ledger| (ledger.low, ledger.bytes_done));
+        let (low, done) = self.ledger(|ledger| (ledger.low, ledger.fates.total()));
         let slots = lock(&self.slots);
-        let waited = slots.written_at.is_none_or(|at| now.duration_since(at) >= WRITE_EVERY);
-        let much = bytes_done.saturating_sub(slots.bytes_done) >= WRITE_BYTES;
-        slots.low != Some(low) && (waited || much)
+        let every = if slots.done == done { PASSED_BY_EVERY } else { WRITE_EVERY };
+        let waited = slots.written_at.is_none_or(|at| now.duration_since(at) >= every);
+        slots.low != Some(low) && (waited || self.is_pressing())
     }
 
-    /// Whether so much is done that the keeper should not wait for its second.
+    /// Whether so much is done that the keeper should not wait for its second. Never blocks on the
+    /// disk.
     pub(crate) fn is_pressing(&self) -> bool {
         let bytes_done = self.ledger(|ledger| ledger.bytes_done);
-        bytes_done.saturating_sub(lock(&self.slots).bytes_done) >= WRITE_BYTES
+        bytes_done.saturating_sub(self.bytes_on_disk.load(Ordering::Relaxed)) >= WRITE_BYTES
     }
 
     /// Writes and syncs a record, if it would say anything new.
@@ -198,7 +209,9 @@ impl Position {
         }
         slots.generation = record.generation;
         slots.low = Some(record.low);
-        slots.bytes_done = bytes_done;
+        slots.done = record.fates.total();
+        self.low_on_disk.store(record.low, Ordering::Release);
+        self.bytes_on_disk.store(bytes_done, Ordering::Relaxed);
         Ok(())
     }
 

@@ -31,6 +31,17 @@ pub(crate) struct BooksAt {
     pub(crate) seq: u64,
 }
 
+/// Why nothing is acknowledged; each asks something else of the operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FullBecause {
+    /// Outputs lag: bring the database back, or give the journal more bytes.
+    #[error("the journal is full")]
+    NoRoom,
+    /// Writes or syncs fail twice in a row: look at the disk.
+    #[error("the journal's disk fails")]
+    DiskFails,
+}
+
 /// How far the journal is durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Head {
@@ -47,6 +58,8 @@ pub(crate) struct Shared {
     pub(crate) catalog: Catalog,
     pub(crate) head: watch::Sender<Head>,
     pub(crate) room: watch::Sender<Room>,
+    /// Why there is no room.
+    pub(crate) full_because: Mutex<Option<FullBecause>>,
     pub(crate) books: Mutex<BooksAt>,
     pub(crate) tail: Mutex<Tail>,
     pub(crate) positions: Mutex<Vec<Arc<Position>>>,
@@ -93,18 +106,28 @@ impl Shared {
         lock(&self.positions).clone()
     }
 
-    /// Remembers a gap; `false` if it was known.
+    /// Takes note of lost frames. `true` if any of them was not known yet: then the caller says so.
     pub(crate) fn name_gap(&self, first: u64, last: u64) -> bool {
         let mut gaps = lock(&self.gaps);
-        let is_new = !gaps.contains(&(first, last));
-        if is_new && gaps.len() < GAPS_MAX {
-            gaps.push((first, last));
+        let known: u64 = gaps.iter().map(|gap| overlap(*gap, (first, last))).sum();
+        let new = last + 1 - first - known;
+        if new == 0 {
+            return false;
         }
-        is_new
-    }
-
-    pub(crate) fn gaps_named(&self) -> usize {
-        lock(&self.gaps).len()
+        // Ranges never overlap: what the new one meets becomes part of it.
+        let (mut from, mut to) = (first, last);
+        gaps.retain(|gap| {
+            let meets = overlap(*gap, (first, last)) > 0;
+            if meets {
+                (from, to) = (from.min(gap.0), to.max(gap.1));
+            }
+            !meets
+        });
+        if gaps.len() < GAPS_MAX {
+            gaps.push((from, to));
+        }
+        self.stats.damaged_frames.fetch_add(new, Ordering::Relaxed);
+        true
     }
 
     pub(crate) fn allocate(&self, bytes: u64) {
@@ -165,6 +188,11 @@ impl Tail {
         };
         self.frames.iter().skip(skip).take_while(within).cloned().collect()
     }
+}
+
+/// Numbers that both ranges have.
+fn overlap(one: (u64, u64), other: (u64, u64)) -> u64 {
+    (one.1.min(other.1) + 1).saturating_sub(one.0.max(other.0))
 }
 
 /// A panic while the lock was held ends the process elsewhere; what it guards stays usable.

@@ -18,6 +18,7 @@ pub(crate) struct Stats {
     /// Bytes written for groups, padding included.
     pub(crate) bytes_written: AtomicU64,
     pub(crate) commit_errors: AtomicU64,
+    /// Durable once, and lost: named by recovery or by readers.
     pub(crate) damaged_frames: AtomicU64,
     syncs: AtomicU64,
     sync_micros: AtomicU64,

@@ -7,7 +7,7 @@ use crate::OutputId;
 use crate::Room;
 use crate::position::{Position, PositionAlarm};
 use crate::reader::{Fates, Seq};
-use crate::shared::Shared;
+use crate::shared::{FullBecause, Shared, lock};
 use crate::stats::SyncStats;
 
 #[derive(Clone, Debug)]
@@ -21,6 +21,8 @@ pub struct Status {
     /// What the next frame will be.
     pub next: Seq,
     pub room: Room,
+    /// While `room` is `Full`.
+    pub full_because: Option<FullBecause>,
     /// Intake's books since the journal was made.
     pub books: Books,
     pub positions: Vec<PositionStatus>,
@@ -31,7 +33,7 @@ pub struct Status {
     pub syncs: SyncStats,
     /// Groups that had to be written again.
     pub commit_errors: u64,
-    /// Frames that readers found damaged or missing.
+    /// Frames that recovery or readers found damaged or missing, each counted once.
     pub damaged_frames: u64,
 }
 
@@ -66,6 +68,7 @@ impl Status {
             durable: Seq(durable),
             next: Seq(durable + 1),
             room: *shared.room.borrow(),
+            full_because: *lock(&shared.full_because),
             books,
             positions: looked.into_iter().map(|looked| looked.with(&books)).collect(),
             groups: stats.groups.load(Ordering::Relaxed),

@@ -17,7 +17,7 @@ use crate::group::{Encoder, Group};
 use crate::log::{CommitError, Log};
 use crate::mark::{self, Durable};
 use crate::queue::Queue;
-use crate::shared::Shared;
+use crate::shared::{FullBecause, Shared, lock};
 
 /// A missing segment is usually a few milliseconds late; longer than this, the journal is full.
 const FULL_AFTER: Duration = Duration::from_millis(100);
@@ -97,7 +97,7 @@ impl Writer {
                     true
                 }
                 Err(CommitError::NoSegment) => {
-                    self.say_full("the journal is full");
+                    self.say_full(FullBecause::NoRoom);
                     self.shared.desk.await_prepared(LOOK_EVERY)
                 }
                 Err(error @ CommitError::Io { .. }) => {
@@ -115,17 +115,18 @@ impl Writer {
     }
 
     fn pause(&self, errors: u32) -> bool {
-        self.say_full("the journal's disk fails");
+        self.say_full(FullBecause::DiskFails);
         let length = PAUSE_FIRST.saturating_mul(1 << (errors - 2).min(5));
         self.shared.desk.pause(length.min(PAUSE_MAX))
     }
 
-    fn say_full(&self, why: &str) {
+    fn say_full(&self, why: FullBecause) {
+        *lock(&self.shared.full_because) = Some(why);
         self.shared.room.send_if_modified(|room| {
             if *room != Room::Free {
                 return false;
             }
-            warn!(why, "nothing is acknowledged until there is room");
+            warn!(%why, "nothing is acknowledged until there is room");
             *room = Room::Full { since: Instant::now() };
             true
         });
@@ -134,6 +135,7 @@ impl Writer {
     fn say_free(&self) {
         self.shared.room.send_if_modified(|room| {
             let Room::Full { since } = *room else { return false };
+            *lock(&self.shared.full_because) = None;
             info!(after = ?since.elapsed(), "the journal takes submissions again");
             *room = Room::Free;
             true

@@ -1,7 +1,5 @@
 //! Marks move in order, break for good, and wake whoever waits.
 
-#![cfg(not(loom))]
-
 use std::{
     pin::pin,
     sync::atomic::{AtomicUsize, Ordering},

@@ -1,6 +1,7 @@
 //! What happens when the journal, or the disk, is full?
 
 use super::*;
+use crate::FullBecause;
 use crate::Room;
 use crate::open;
 use crate::open_with;
@@ -46,6 +47,7 @@ async fn it_blocks_within_its_bound_and_goes_on_by_itself_when_readers_free_a_se
         timeout(SOON, full).await.unwrap().unwrap();
         let status = journal.status();
         assert!(status.bytes <= status.bytes_max, "{status:?}");
+        assert_eq!(status.full_because, Some(FullBecause::NoRoom));
         assert!(position(&journal).pending < 200);
         // Nobody reads: nothing moves. Then somebody does.
         let mut read = Vec::new();
@@ -62,7 +64,7 @@ async fn it_blocks_within_its_bound_and_goes_on_by_itself_when_readers_free_a_se
         assert_eq!(read, (0..200).map(noise).collect::<Vec<_>>());
     };
     tokio::join!(sender, watcher);
-    assert_eq!(appender.room(), Room::Free);
+    assert_eq!((appender.room(), journal.status().full_because), (Room::Free, None));
     let status = journal.status();
     assert!(status.bytes <= status.bytes_max);
     drop(appender);
