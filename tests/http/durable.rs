@@ -177,3 +177,19 @@ async fn a_client_that_goes_away_in_the_middle_costs_nobody_else_anything() {
     assert!(lines.contains(&"m f=2.5 2".to_owned()));
     assert!(stored + lines.len() <= 40_001);
 }
+
+/// A disk that hangs is no full journal: it is waited for longer, but not for ever.
+#[tokio::test]
+async fn a_disk_that_hangs_is_503_in_the_end() {
+    let http = http::Limits { durable_max: Duration::from_millis(300), ..http::Limits::default() };
+    let mut inside = Inside::start(Settings { http, ..Settings::default() }).await;
+    inside.disk.hold();
+    let answer = ask(inside.port, V1, &[], b"m f=1.5 1").await;
+    assert_eq!(answer.status, 503);
+    assert!(answer.json()["error"].as_str().unwrap().contains("disk"), "{answer:?}");
+    assert!(answer.header("retry-after").is_some());
+    inside.disk.release();
+    // It was not taken back: at least once.
+    assert_eq!(inside.some_lines().await, ["m f=1.5 1"]);
+    inside.stop().await;
+}

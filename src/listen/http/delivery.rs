@@ -6,6 +6,8 @@
 //!
 //! Cancelled (the client hung up): what was submitted stays, the rest is forgotten.
 
+use std::time::Duration;
+
 use journal::{Broken, Closed, Mark};
 use proto::{Kind, Reason, Rejects};
 use tokio::time::{Instant, sleep};
@@ -17,7 +19,6 @@ use super::{
     refusal::{Refusal, Why},
 };
 use crate::intake::Body;
-use crate::intake::Format;
 use crate::intake::Gather;
 use crate::listen::room;
 
@@ -27,6 +28,8 @@ pub(super) struct Delivery<'p> {
     mark: Mark,
     /// Number of the last ticket; 0 while nothing was submitted.
     last: u64,
+    /// How long this request has waited for the journal already.
+    waited: Duration,
     report: Report,
 }
 
@@ -66,7 +69,13 @@ impl<'p> Delivery<'p> {
     /// Refused at once while the journal has been full for too long: before the body is read.
     pub(super) fn begin(port: &'p Port) -> Result<Self, Refusal> {
         may_take(port)?;
-        Ok(Self { port, mark: Mark::new(), last: 0, report: Report::default() })
+        Ok(Self {
+            port,
+            mark: Mark::new(),
+            last: 0,
+            waited: Duration::ZERO,
+            report: Report::default(),
+        })
     }
 
     /// Hands on one piece, whose first reading (or line) has the index `index`.
@@ -111,10 +120,7 @@ impl<'p> Delivery<'p> {
     }
 
     async fn take_piece(&mut self, piece: &Piece<'_>, body: &Body<'_>) -> Result<(), Refusal> {
-        let index = match body.format {
-            Format::Line => piece.line, // Line protocol counts lines, everything else readings.
-            Format::Auto | Format::Json | Format::Plain | Format::Frame => self.report.seen(),
-        };
+        let index = piece.index;
         if !piece.is_too_long {
             return self.take(&Body { bytes: piece.bytes, ..*body }, index).await;
         }
@@ -128,7 +134,8 @@ impl<'p> Delivery<'p> {
     /// Waits until everything handed on is on the disk. `read`: when the last byte had come in.
     pub(super) async fn durable(mut self, read: Instant) -> Result<Report, Refusal> {
         let port = self.port;
-        match within_reason(port, reached(&mut self.mark, self.last)).await? {
+        let reached = reached(&mut self.mark, self.last);
+        match within_reason(port, &mut self.waited, reached).await? {
             Ok(()) => {
                 port.stats.ack_latency.observe(read.elapsed().as_secs_f64());
                 Ok(self.report)
@@ -143,7 +150,8 @@ impl<'p> Delivery<'p> {
         }
         let ticket = self.mark.ticket();
         self.last = ticket.number();
-        match within_reason(self.port, self.port.intake.submit(gather.seal(ticket))).await? {
+        let submitted = self.port.intake.submit(gather.seal(ticket));
+        match within_reason(self.port, &mut self.waited, submitted).await? {
             Ok(()) => Ok(()),
             Err(Closed) => Err(Refusal::new(Why::Closed, "the journal is closed; send again")),
         }
@@ -160,11 +168,6 @@ impl Report {
             field: reject.field.clone(),
             reason: reject.reason.clone(),
         }));
-    }
-
-    /// Readings, taken or refused.
-    fn seen(&self) -> u64 {
-        self.taken + self.refused
     }
 
     pub(super) fn is_clean(&self) -> bool {
@@ -186,16 +189,24 @@ async fn reached(mark: &mut Mark, last: u64) -> Result<(), Broken> {
     Ok(())
 }
 
-/// Waits for the journal, but not while it is full for longer than `full_wait`, nor for ever.
-async fn within_reason<T>(port: &Port, work: impl Future<Output = T>) -> Result<T, Refusal> {
-    tokio::select! {
+/// Waits for the journal, but not while it is full for longer than `full_wait`, nor for longer than
+/// `durable_max` over the whole request.
+async fn within_reason<T>(
+    port: &Port,
+    waited: &mut Duration,
+    work: impl Future<Output = T>,
+) -> Result<T, Refusal> {
+    let asked = Instant::now();
+    let done = tokio::select! {
         biased;
         done = work => Ok(done),
         () = room::full_for(&port.intake, port.limits.full_wait) => Err(full()),
-        () = sleep(port.limits.durable_max) => {
+        () = sleep(port.limits.durable_max.saturating_sub(*waited)) => {
             Err(Refusal::new(Why::Stalled, "the disk does not keep up; send again later"))
         }
-    }
+    };
+    *waited += asked.elapsed();
+    done
 }
 
 fn full() -> Refusal {

@@ -22,8 +22,8 @@ pub(super) struct Pieces {
     bytes: Vec<u8>,
     /// What was cut last: so many bytes from the start.
     cut: usize,
-    /// Newlines before `bytes`.
-    lines_before: u64,
+    /// What was counted before `bytes`: see `Piece::index`.
+    before: u64,
     /// Inside a line that was given up.
     skipping: bool,
 }
@@ -37,8 +37,9 @@ enum Lines {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Piece<'b> {
     pub(super) bytes: &'b [u8],
-    /// The number of its first line, from 0.
-    pub(super) line: u64,
+    /// What a decoder's numbers begin at: of line protocol the number of the first line, blank ones
+    /// and comments included; of NDJSON, where they count readings, without the blank ones.
+    pub(super) index: u64,
     /// It is the beginning of a line that is too long, nothing else.
     pub(super) is_too_long: bool,
 }
@@ -53,7 +54,7 @@ impl Pieces {
     }
 
     fn new(lines: Lines) -> Self {
-        Self { lines, bytes: Vec::new(), cut: 0, lines_before: 0, skipping: false }
+        Self { lines, bytes: Vec::new(), cut: 0, before: 0, skipping: false }
     }
 
     /// Where to append what comes in, at most `STEP_BYTES` at a time.
@@ -83,12 +84,12 @@ impl Pieces {
         }
         self.skipping |= is_too_long;
         let bytes = self.bytes.get(..self.cut).filter(|bytes| !bytes.is_empty())?;
-        Some(Piece { bytes, line: self.lines_before, is_too_long })
+        Some(Piece { bytes, index: self.before, is_too_long })
     }
 
     /// Makes room: what `cut` returned is done with.
     pub(super) fn forget(&mut self) {
-        self.lines_before += newlines(self.bytes.get(..self.cut).unwrap_or_default());
+        self.before += self.lines.count(self.bytes.get(..self.cut).unwrap_or_default());
         self.bytes.drain(..self.cut);
         self.cut = 0;
     }
@@ -102,14 +103,22 @@ impl Pieces {
     fn skip(&mut self) {
         if self.skipping {
             let newline = self.bytes.iter().position(|byte| *byte == b'\n');
-            self.cut = newline.map_or(self.bytes.len(), |at| at + 1);
+            self.bytes.drain(..newline.unwrap_or(self.bytes.len()));
+            // The newline stays: for line protocol it has to be counted, for NDJSON it is blank.
             self.skipping = newline.is_none();
-            self.forget();
         }
     }
 }
 
 impl Lines {
+    fn count(self, bytes: &[u8]) -> u64 {
+        let lines = bytes.split(|byte| *byte == b'\n');
+        match self {
+            Self::Json => lines.filter(|line| !line.trim_ascii().is_empty()).count() as u64,
+            Self::Protocol => lines.count().saturating_sub(1) as u64,
+        }
+    }
+
     /// How many bytes from the start are whole lines.
     fn whole(self, bytes: &[u8]) -> usize {
         match self {
@@ -119,10 +128,6 @@ impl Lines {
             }
         }
     }
-}
-
-fn newlines(bytes: &[u8]) -> u64 {
-    bytes.split(|byte| *byte == b'\n').count().saturating_sub(1) as u64
 }
 
 #[cfg(test)]

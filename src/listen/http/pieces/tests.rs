@@ -21,8 +21,8 @@ fn cut_up(mut pieces: Pieces, body: &[u8], chunk: usize, eager: bool) -> Vec<(u6
 }
 
 fn take(pieces: &mut Pieces, is_end: bool, found: &mut Vec<(u64, bool, Vec<u8>)>) {
-    if let Some(Piece { bytes, line, is_too_long }) = pieces.cut(is_end) {
-        found.push((line, is_too_long, bytes.to_vec()));
+    if let Some(Piece { bytes, index, is_too_long }) = pieces.cut(is_end) {
+        found.push((index, is_too_long, bytes.to_vec()));
     }
     pieces.forget();
 }
@@ -36,16 +36,17 @@ proptest! {
         chunk in 1_usize..30,
     ) {
         let body = (lines.concat() + &end).into_bytes();
-        for pieces in [Pieces::of_line_protocol(), Pieces::of_ndjson()] {
+        for lines in [Lines::Protocol, Lines::Json] {
+            let pieces = Pieces::new(lines);
             let found = cut_up(pieces, &body, chunk, true);
             let together: Vec<u8> = found.iter().flat_map(|(_, _, bytes)| bytes.clone()).collect();
             prop_assert_eq!(&together, &body);
-            let mut lines = 0;
-            for (at, (line, is_too_long, bytes)) in found.iter().enumerate() {
+            let mut before = 0;
+            for (at, (index, is_too_long, bytes)) in found.iter().enumerate() {
                 prop_assert!(!is_too_long);
-                prop_assert_eq!(*line, lines);
+                prop_assert_eq!(*index, before);
                 prop_assert!(at + 1 == found.len() || bytes.ends_with(b"\n"));
-                lines += newlines(bytes);
+                before += lines.count(bytes);
             }
         }
     }
@@ -72,22 +73,22 @@ trait ConcatLines {
 
 impl ConcatLines for Vec<(u64, bool, Vec<u8>)> {
     fn concat_lines(&self) -> u64 {
-        self.iter().map(|(_, _, bytes)| newlines(bytes)).sum()
+        self.iter().map(|(_, _, bytes)| Lines::Protocol.count(bytes)).sum()
     }
 }
 
-/// Only the beginning of it is ever held, and the lines after it keep their numbers.
+/// Only the beginning of it is ever held, and what comes after it keeps its number.
 #[test]
 fn a_line_that_is_too_long_is_announced_once_and_skipped() {
-    for pieces in [Pieces::of_line_protocol(), Pieces::of_ndjson()] {
+    // The end of the long line is line 1 still; NDJSON does not number blank lines.
+    for (pieces, last_index) in [(Pieces::of_line_protocol(), 1), (Pieces::of_ndjson(), 2)] {
         let mut body = b"m a=1\n".to_vec();
         body.extend(vec![b'x'; 3 * PIECE_BYTES_MAX]);
         body.extend_from_slice(b"\nm b=1\n");
         let found = cut_up(pieces, &body, 1000, false);
-        let [(0, false, first), (1, true, _), (2, false, last)] = &found[..] else {
-            panic!("{:?}", found.iter().map(|(line, long, _)| (line, long)).collect::<Vec<_>>());
-        };
-        assert_eq!((first.as_slice(), last.as_slice()), (&b"m a=1\n"[..], &b"m b=1\n"[..]));
+        let numbers: Vec<_> = found.iter().map(|(index, long, _)| (*index, *long)).collect();
+        assert_eq!(numbers, [(0, false), (1, true), (last_index, false)]);
+        assert_eq!((&found[0].2[..], &found[2].2[..]), (&b"m a=1\n"[..], &b"\nm b=1\n"[..]));
     }
 }
 
@@ -99,4 +100,14 @@ fn a_text_that_is_never_closed_costs_its_own_line() {
     assert_eq!(found[0], (0, false, b"m a=\"open\n".to_vec()));
     assert_eq!(found.concat_lines(), 100_001);
     assert!(found.iter().all(|(_, is_too_long, _)| !is_too_long));
+}
+
+#[test]
+fn ndjson_numbers_readings_and_line_protocol_lines() {
+    let body = b"{}\n\n{}\n  \r\n{}";
+    let indexes = |pieces| -> Vec<u64> {
+        cut_up(pieces, body, 1, true).into_iter().map(|(index, _, _)| index).collect()
+    };
+    assert_eq!(indexes(Pieces::of_ndjson()), [0, 1, 1, 2, 2]);
+    assert_eq!(indexes(Pieces::of_line_protocol()), [0, 1, 2, 3, 4]);
 }
