@@ -137,10 +137,12 @@ impl<'a> Session<'a> {
         self.update_brake();
     }
 
-    /// Enough for one submission, or the brake is on.
+    /// Enough for one submission, enough to say, or the brake is on.
     pub(super) fn is_batch_full(&self) -> bool {
         let is_large = |open: &Open| open.messages >= BATCH_MESSAGES_MAX || open.gather.is_large();
-        self.is_braked() || self.open.as_ref().is_some_and(is_large)
+        self.is_braked()
+            || self.answers.len() >= BATCH_MESSAGES_MAX
+            || self.open.as_ref().is_some_and(is_large)
     }
 
     /// Starts the submission of what is open, one at a time.
