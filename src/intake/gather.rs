@@ -51,6 +51,8 @@ struct Content {
     refusals: Refusals,
     /// Readings, whatever became of them: for the metrics.
     received: u64,
+    /// Those of them that are to be stored.
+    readings: u64,
     filtered: u64,
     /// `filtered` is in the counts of a submission.
     is_sealed: bool,
@@ -67,6 +69,17 @@ pub struct Gathered {
     /// ticket of the last speaks for all.
     pub(super) first: Vec<Submission>,
     pub(super) last: Submission,
+    pub(super) unsent: Unsent,
+}
+
+/// What has not reached the journal. Dropped so (a connection that ended for want of room, a journal
+/// that is closed), it goes to the books as returned: nobody was told that it is stored.
+#[derive(Debug)]
+pub(super) struct Unsent {
+    intake: Intake,
+    source: SourceKind,
+    readings: u64,
+    filtered: u64,
 }
 
 impl Gather {
@@ -132,7 +145,36 @@ impl Gather {
         last.counts.filtered = self.content.filtered;
         last.rejected = self.content.refusals.take();
         self.content.is_sealed = true;
-        Gathered { bytes, first, last }
+        let unsent = Unsent {
+            intake: self.origin.intake.clone(),
+            source: SourceKind::of(&self.origin.source),
+            readings: self.content.readings,
+            filtered: self.content.filtered,
+        };
+        Gathered { bytes, first, last, unsent }
+    }
+}
+
+impl Unsent {
+    /// A part that goes first has arrived.
+    pub(super) fn less(&mut self, readings: u32) {
+        self.readings = self.readings.saturating_sub(readings.into());
+    }
+
+    /// All of it has arrived.
+    pub(super) fn arrived(mut self) {
+        (self.readings, self.filtered) = (0, 0);
+    }
+}
+
+impl Drop for Unsent {
+    fn drop(&mut self) {
+        if self.readings > 0 {
+            self.intake.stats().source(self.source).returned.inc_by(self.readings);
+        }
+        if self.filtered > 0 {
+            self.intake.carry_filtered(self.filtered);
+        }
     }
 }
 
@@ -161,6 +203,7 @@ impl Drop for Gather {
         stats.received.inc_by(self.content.received);
         stats.filtered.inc_by(self.content.filtered);
         if !self.content.is_sealed {
+            stats.returned.inc_by(self.content.readings);
             intake.carry_filtered(self.content.filtered);
         }
     }
@@ -188,6 +231,7 @@ impl Content {
         });
         let (refused, nothings) = (self.rejects.readings(), self.rejects.nothings());
         self.received += u64::from(readings) + refused + nothings;
+        self.readings += u64::from(readings);
         self.filtered += nothings;
         if !self.rejects.is_empty() {
             let bytes_max = intake.limits().rejected_bytes_max;

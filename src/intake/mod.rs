@@ -151,10 +151,15 @@ impl Intake {
     /// Waits for room in the byte budget, then for room in the journal's queue. Cancelled or
     /// failed: the ticket drops and its mark breaks.
     pub async fn submit(&self, gathered: Gathered) -> Result<(), Closed> {
-        for submission in gathered.first {
+        let Gathered { first, last, mut unsent, .. } = gathered;
+        for submission in first {
+            let readings = submission.readings;
             self.hand_over(submission).await?;
+            unsent.less(readings);
         }
-        self.hand_over(gathered.last).await
+        self.hand_over(last).await?;
+        unsent.arrived();
+        Ok(())
     }
 
     /// What one connection may have in flight at most, so that it leaves room for others.

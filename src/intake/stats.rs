@@ -48,11 +48,13 @@ pub struct Stats {
 /// One kind of source, in readings; a message that is filtered or dropped undecoded counts as one.
 #[derive(Debug)]
 pub struct Source {
-    /// Everything that came in: taken, refused, filtered and dropped.
+    /// Everything that came in: taken, refused, filtered, dropped and returned.
     pub received: Counter,
     pub filtered: Counter,
     /// QoS 0 messages given up while the journal was full.
     pub dropped: Counter,
+    /// Not taken in the end, and not acknowledged: their senders keep them, except at QoS 0.
+    pub returned: Counter,
     /// Fields left out of readings that were taken otherwise.
     pub fields_refused: Counter,
     /// In the order of `Kind::ALL`.
@@ -65,6 +67,7 @@ struct Families {
     received: Family<SourceLabel, Counter>,
     filtered: Family<SourceLabel, Counter>,
     dropped: Family<ReasonLabel, Counter>,
+    returned: Family<SourceLabel, Counter>,
     fields_refused: Family<SourceLabel, Counter>,
     refused: Family<ReasonLabel, Counter>,
 }
@@ -96,7 +99,8 @@ impl Stats {
 
     /// Registers all counters; `registry` has the prefix `tidegate`.
     pub fn register(&self, registry: &mut Registry) {
-        let Families { received, filtered, dropped, fields_refused, refused } = &self.families;
+        let Families { received, filtered, dropped, returned, fields_refused, refused } =
+            &self.families;
         let help = "Readings that came in, whatever became of them";
         registry.register("readings_received", help, received.clone());
         let help = "Readings that were refused; the dead letters say why";
@@ -105,6 +109,8 @@ impl Stats {
         registry.register("readings_filtered", help, filtered.clone());
         let help = "Readings given up by a policy that the operator chose";
         registry.register("readings_dropped", help, dropped.clone());
+        let help = "Readings not taken in the end and not acknowledged: their senders keep them";
+        registry.register("readings_returned", help, returned.clone());
         let help = "Fields left out of readings that were taken otherwise";
         registry.register("fields_refused", help, fields_refused.clone());
     }
@@ -148,6 +154,7 @@ impl Families {
             received: self.received.get_or_create_owned(&label),
             filtered: self.filtered.get_or_create_owned(&label),
             dropped: self.dropped.get_or_create_owned(&dropped),
+            returned: self.returned.get_or_create_owned(&label),
             fields_refused: self.fields_refused.get_or_create_owned(&label),
             refused,
         }

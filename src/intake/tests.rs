@@ -129,6 +129,35 @@ async fn what_is_submitted_becomes_durable_with_its_refusals_and_counts() {
     assert_eq!(mqtt.received.get(), booked, "the books balance");
 }
 
+/// Not sealed, not submitted, submitted and given up: each time the sender was told nothing.
+#[tokio::test]
+async fn what_never_reaches_the_journal_is_returned_and_the_books_balance() {
+    let house = house(Limits { budget_bytes: 400, ..Limits::default() });
+    let gather = || {
+        let mut gather = house.gather();
+        gather.message("a/b", b"1");
+        gather.message("a/b", b"2");
+        gather.message("a/b", b"{\"t\":");
+        gather.message("cmnd/x", b"ON");
+        gather
+    };
+    house.disk.hold();
+    house.intake.submit(gather().seal(Ticket::nobody())).await.unwrap();
+    drop(gather());
+    drop(gather().seal(Ticket::nobody()));
+    let given_up = house.intake.submit(gather().seal(Ticket::nobody()));
+    assert!(timeout(Duration::from_millis(20), given_up).await.is_err(), "there is no budget");
+    house.disk.release();
+    house.keep("a/b", b"3").await;
+
+    let mqtt = house.intake.stats().source(SourceKind::Mqtt);
+    assert_eq!((mqtt.returned.get(), mqtt.refused_total()), (6, 4));
+    let books = house.journal.status().books;
+    assert_eq!((books.journaled, books.filtered), (3, 4));
+    let booked = books.journaled + mqtt.refused_total() + books.filtered + mqtt.returned.get();
+    assert_eq!(mqtt.received.get(), booked);
+}
+
 #[tokio::test]
 async fn counts_without_readings_reach_the_books_in_the_end() {
     let house = house(Limits::default());

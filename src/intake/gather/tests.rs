@@ -310,8 +310,11 @@ fn what_is_filtered_rides_with_the_next_submission() {
     let mut gather = door.gather();
     gather.message("cmnd/x/POWER", b"ON");
     gather.message("x", &one("a", 1.0));
-    assert_eq!(gather.seal(Ticket::nobody()).last.counts.filtered, 1);
+    let sealed = gather.seal(Ticket::nobody());
+    assert_eq!(sealed.last.counts.filtered, 1);
     assert!(door.intake.shared.carried.is_empty(), "it is in the submission already");
+    drop(sealed); // Not submitted: it waits for another.
+    assert!(!door.intake.shared.carried.is_empty());
 
     let mqtt = door.intake.stats().source(SourceKind::Mqtt);
     assert_eq!((mqtt.filtered.get(), mqtt.dropped.get(), mqtt.received.get()), (3, 4, 8));

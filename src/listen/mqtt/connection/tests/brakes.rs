@@ -70,6 +70,23 @@ async fn a_full_journal_ends_a_connection_at_its_limit_after_the_wait() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn readings_that_found_no_room_before_the_end_are_in_the_books_as_returned() {
+    let mut house = house(few(), no_budget());
+    let mut client = house.client(CONNECT_311).await;
+    for id in 1..=12 {
+        client.publish(1, id).await;
+        house.is_read().await;
+    }
+    house.shared.gate.turn(true);
+    assert_eq!(house.ending().await, Ending::Busy);
+    let stats = house.shared.intake.stats();
+    let mqtt = stats.source(intake::stats::SourceKind::Mqtt);
+    assert_eq!(mqtt.received.get(), 10, "the brake left two in the socket, and one was read");
+    assert_eq!(mqtt.returned.get(), 9, "the first one has used up the budget");
+    assert_eq!(house.shared.stats.answers.get(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_within_its_window_keeps_its_connection_while_the_journal_is_full() {
     let mut house = House::with(few());
     let mut client = house.client(CONNECT_311).await;
