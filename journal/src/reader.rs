@@ -12,6 +12,7 @@ use std::{
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
 use crate::Frame;
+use crate::Kind;
 use crate::fetch::{Fetcher, Item};
 use crate::ledger::Offer;
 use crate::position::Position;
@@ -107,7 +108,10 @@ impl Drop for Loan {
         let outcome = lock(&self.outcome);
         let fates = (!outcome.given_up).then_some(outcome.fates);
         self.position.settle(self.seq, fates);
-        self.shared.in_use.store(true, Ordering::Release);
+        // The rejects' reader may be at work before every output has asked for its own.
+        if self.position.kind == Kind::Data {
+            self.shared.in_use.store(true, Ordering::Release);
+        }
         if self.position.is_pressing() || self.shared.desk.is_wanted() {
             self.shared.desk.nudge();
         }

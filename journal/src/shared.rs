@@ -69,7 +69,7 @@ pub(crate) struct Shared {
     pub(crate) allocated: AtomicU64,
     /// The next segment's id.
     pub(crate) next_id: AtomicU64,
-    /// A submission has come, or a receipt: by then every configured output has asked for its
+    /// A submission has come, or an output's receipt: by then every configured output has asked for its
     /// reader. Before, nothing is freed: an output whose position never reached the disk may
     /// still need it.
     pub(crate) in_use: AtomicBool,
