@@ -13,11 +13,14 @@
 //! probe point was accepted by the same address. Before a whole batch is taken apart on a vague
 //! answer, the probe point is asked for: if that is refused as well the fault is ours, nothing is
 //! accused, and the batch stays whole. A set that fails three times in a row while the probe point
-//! passes is taken apart too: one line can make a database fail.
+//! passes is taken apart too: one line can make a database fail. That is weak evidence (a part of
+//! theirs may be ill for a while), so such a line is accused late.
 //!
-//! Pure: no clock, no sink. Lines are numbers of a `Body`.
+//! Pure: `now` is passed in. Lines are numbers of a `Body`.
 
 use std::{ops::Range, sync::Arc, time::Duration};
+
+use tokio::time::Instant;
 
 use crate::sink::{Answer, Body, Fault, Refusal};
 
@@ -28,6 +31,8 @@ pub type Lines = Vec<Range<u32>>;
 const FAILURES_MAX: u32 = 3;
 /// How often a single line must have failed like that before it is accused.
 const STRIKES_MAX: u32 = 3;
+/// And how long ago the first failure of its batch must be.
+const FAILING_MIN: Duration = Duration::from_mins(1);
 
 #[derive(Debug, PartialEq, Eq)]
 pub enum Want {
@@ -69,12 +74,22 @@ pub struct Episode {
     /// Of the set on top of `todo`, in a row.
     failures: u32,
     strikes: u32,
+    /// The first failure of the batch.
+    failing_since: Option<Instant>,
 }
 
 impl Episode {
     pub fn new(lines: u32) -> Self {
         let todo = if lines == 0 { Vec::new() } else { vec![vec![0..lines]] };
-        Self { todo, accused: Vec::new(), proof: false, doubt: None, failures: 0, strikes: 0 }
+        Self {
+            todo,
+            accused: Vec::new(),
+            proof: false,
+            doubt: None,
+            failures: 0,
+            strikes: 0,
+            failing_since: None,
+        }
     }
 
     /// What to do next. `Send` takes the lines out: they come back with `answer`.
@@ -106,16 +121,16 @@ impl Episode {
     }
 
     /// What came back for lines that `next` gave out.
-    pub fn answer(&mut self, lines: Lines, answer: Answer, body: &Body) -> Finding {
+    pub fn answer(&mut self, lines: Lines, answer: Answer, body: &Body, now: Instant) -> Finding {
         match answer {
             Answer::Stored => {
                 self.proof = true;
                 self.start_over();
                 Finding::Works
             }
-            Answer::Bad(named) => self.named(lines, named),
+            Answer::Bad(named) => self.named(lines, named, now),
             Answer::Suspect { refusal, among } => {
-                self.suspect(lines, refusal, among);
+                self.suspect(lines, refusal, among, now);
                 Finding::Works
             }
             Answer::TooLarge(refusal) => {
@@ -130,6 +145,7 @@ impl Episode {
             Answer::Failed(text) | Answer::Unknown(text) => {
                 self.todo.push(lines);
                 self.failures += 1;
+                self.failing_since.get_or_insert(now);
                 if self.failures >= FAILURES_MAX {
                     self.doubt = Some(Doubt::Failing(Arc::clone(&text)));
                 }
@@ -144,12 +160,12 @@ impl Episode {
     }
 
     /// What came back for the probe point that `next` asked for.
-    pub fn probed(&mut self, answer: &Answer) -> Finding {
+    pub fn probed(&mut self, answer: &Answer, now: Instant) -> Finding {
         match answer {
             Answer::Stored => {
                 self.proof = true;
                 if let Some(doubt) = self.doubt.take() {
-                    self.resolve(doubt);
+                    self.resolve(doubt, now);
                 }
                 Finding::Works
             }
@@ -175,7 +191,7 @@ impl Episode {
         }
     }
 
-    fn named(&mut self, lines: Lines, named: Vec<(u32, Refusal)>) -> Finding {
+    fn named(&mut self, lines: Lines, named: Vec<(u32, Refusal)>, now: Instant) -> Finding {
         let mut numbers: Vec<u32> = named.iter().map(|(line, _)| *line).collect();
         numbers.sort_unstable();
         let (bad, rest) = partition(&lines, &numbers);
@@ -185,7 +201,7 @@ impl Episode {
                 || Refusal::new(Fault::Refused, "refused without a reason"),
                 |(_, refusal)| refusal,
             );
-            self.suspect(lines, refusal, Vec::new());
+            self.suspect(lines, refusal, Vec::new(), now);
             return Finding::Works;
         }
         let was_sent = |line: u32| lines.iter().any(|range| range.contains(&line));
@@ -197,11 +213,11 @@ impl Episode {
         Finding::Works
     }
 
-    fn suspect(&mut self, lines: Lines, refusal: Refusal, among: Vec<u32>) {
+    fn suspect(&mut self, lines: Lines, refusal: Refusal, among: Vec<u32>, now: Instant) {
         self.todo.push(lines);
         let doubt = Doubt::Suspect { refusal, among };
         if self.proof {
-            self.resolve(doubt);
+            self.resolve(doubt, now);
         } else {
             self.doubt = Some(doubt);
         }
@@ -216,7 +232,7 @@ impl Episode {
     }
 
     /// The other end works, so it is something in the set on top of `todo`.
-    fn resolve(&mut self, doubt: Doubt) {
+    fn resolve(&mut self, doubt: Doubt, now: Instant) {
         let Some(lines) = self.todo.pop() else { return };
         match doubt {
             Doubt::Suspect { refusal, mut among } => {
@@ -237,7 +253,7 @@ impl Episode {
                     self.todo.extend(two);
                     self.start_over();
                 }
-                None if self.strikes + 1 >= STRIKES_MAX => {
+                None if self.strikes + 1 >= STRIKES_MAX && self.is_failing_long(now) => {
                     self.accuse(&lines, &Refusal::new(Fault::Refused, text));
                     self.start_over();
                 }
@@ -248,6 +264,10 @@ impl Episode {
                 }
             },
         }
+    }
+
+    fn is_failing_long(&self, now: Instant) -> bool {
+        self.failing_since.is_some_and(|since| now.duration_since(since) >= FAILING_MIN)
     }
 
     fn probe_refused(&mut self, theirs: Option<&Arc<str>>) -> Finding {

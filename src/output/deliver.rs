@@ -248,7 +248,8 @@ impl<S: Sink, R: Receipt> Deliver<S, R> {
             | Answer::TooLarge(_)
             | Answer::Misconfigured(_) => {}
         }
-        let finding = delivery.episode.answer(lines, answer, &delivery.batch.body);
+        let body = &delivery.batch.body;
+        let finding = delivery.episode.answer(lines, answer, body, Instant::now());
         self.found(finding, how);
     }
 
@@ -256,11 +257,11 @@ impl<S: Sink, R: Receipt> Deliver<S, R> {
         let mine = |delivery: &&mut Delivery<R>| Some(delivery.number) == number;
         if let Some(delivery) = self.deliveries.iter_mut().find(mine) {
             delivery.out = false;
-            let finding = delivery.episode.probed(answer);
+            let finding = delivery.episode.probed(answer, Instant::now());
             self.found(finding, how);
             return;
         }
-        match Episode::new(0).probed(answer) {
+        match Episode::new(0).probed(answer, Instant::now()) {
             Finding::Works | Finding::TooLarge(_) => self.pace.probe_accepted(Instant::now()),
             finding @ (Finding::Fails { .. } | Finding::Misconfigured(_)) => {
                 self.found(finding, how);
@@ -309,14 +310,6 @@ impl<S: Sink, R: Receipt> Deliver<S, R> {
             }
         }
         if let Some(batch) = self.waiting.take() {
-            self.admit_again(batch);
-        }
-    }
-
-    fn admit_again(&mut self, batch: Batch<R>) {
-        if self.deliveries.iter().any(|delivery| delivery.batch.keys.meets(&batch.keys)) {
-            self.waiting = Some(batch);
-        } else {
             self.admit(batch);
         }
     }

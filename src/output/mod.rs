@@ -11,7 +11,9 @@
 //! Memory: `requests_max` + 1 batches and the frames they came from.
 //!
 //! Order: a batch that holds a (series, timestamp) still in flight waits for it, so a retry can
-//! never overwrite a newer value. What is in flight twice over a restart is the same points.
+//! never overwrite a newer value. Beyond our reach: a database that applies a request after the
+//! deadline at which we gave it up and sent it again. What is in flight twice over a restart is the
+//! same points, in the same order.
 //!
 //! `rejects.rs` is the other reader: what intake refused, from the journal into dead letters.
 

@@ -1,6 +1,6 @@
 //! Line protocol into files, rotated by size (`rotate.rs` says how they are named and repaired).
 //!
-//! With `sync` a batch counts as stored after `fdatasync`. A full disk is `Busy`. `files_max` files
+//! With `sync` a batch counts as stored after `fdatasync`. A full or failing disk is `Busy`. `files_max` files
 //! are kept, the open one included: beyond that the oldest is deleted, which is loss that the
 //! operator chose; 0 keeps all.
 
@@ -117,16 +117,14 @@ fn answer_for(error: &io::Error) -> Answer {
     use io::ErrorKind as Kind;
     let text: Arc<str> = error.to_string().into();
     match error.kind() {
-        Kind::StorageFull | Kind::QuotaExceeded | Kind::FileTooLarge => {
-            Answer::Busy { retry_after: None, text }
-        }
         Kind::NotFound
         | Kind::PermissionDenied
         | Kind::NotADirectory
         | Kind::IsADirectory
         | Kind::ReadOnlyFilesystem
         | Kind::InvalidInput => Answer::Misconfigured(text),
-        _ => Answer::Unknown(text),
+        // A full or failing disk: never the fault of a line.
+        _ => Answer::Busy { retry_after: None, text },
     }
 }
 

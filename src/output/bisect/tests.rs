@@ -94,7 +94,9 @@ fn body(lines: u32) -> Body {
 fn drive(episode: &mut Episode, database: &mut Database, lines: u32) -> Vec<Finding> {
     let body = body(lines);
     let mut findings = Vec::new();
+    let mut now = Instant::now();
     for _ in 0..100_000 {
+        now += Duration::from_millis(500);
         let finding = match episode.next(&body, usize::MAX) {
             Want::Done => {
                 assert!(episode.is_done());
@@ -102,11 +104,11 @@ fn drive(episode: &mut Episode, database: &mut Database, lines: u32) -> Vec<Find
             }
             Want::Probe => {
                 database.probes += 1;
-                episode.probed(&database.probe)
+                episode.probed(&database.probe, now)
             }
             Want::Send(lines) => {
                 let answer = database.write(&lines);
-                episode.answer(lines, answer, &body)
+                episode.answer(lines, answer, &body, now)
             }
         };
         if let Finding::Misconfigured(_) = finding {
@@ -232,9 +234,9 @@ fn a_database_that_is_down_gives_no_proof() {
         let finding = match episode.next(&body, usize::MAX) {
             Want::Send(lines) => {
                 assert_eq!(lines, vec![0..10], "it is not taken apart");
-                episode.answer(lines, Answer::Unknown("reset".into()), &body)
+                episode.answer(lines, Answer::Unknown("reset".into()), &body, Instant::now())
             }
-            Want::Probe => episode.probed(&Answer::Failed("refused".into())),
+            Want::Probe => episode.probed(&Answer::Failed("refused".into()), Instant::now()),
             Want::Done => panic!("nothing was stored"),
         };
         assert!(matches!(finding, Finding::Fails { .. }));
@@ -249,7 +251,7 @@ fn busy_is_no_failure_of_a_line() {
     for _ in 0..50 {
         let Want::Send(lines) = episode.next(&body, usize::MAX) else { panic!("only sending") };
         let answer = Answer::Busy { retry_after: wait, text: "later".into() };
-        let finding = episode.answer(lines, answer, &body);
+        let finding = episode.answer(lines, answer, &body, Instant::now());
         assert_eq!(finding, Finding::Fails { retry_after: wait, text: "later".into() });
     }
 }
@@ -262,7 +264,7 @@ fn a_request_holds_no_more_bytes_than_it_may() {
     while let Want::Send(lines) = episode.next(&body, 200) {
         assert!(body.len_of(&lines) <= 200);
         sent.extend(lines.iter().cloned().flatten());
-        episode.answer(lines, Answer::Stored, &body);
+        episode.answer(lines, Answer::Stored, &body, Instant::now());
     }
     assert_eq!(sent, (0..100).collect::<Vec<_>>());
     let mut episode = Episode::new(1);
@@ -274,6 +276,30 @@ fn an_answer_that_names_lines_which_were_not_sent_is_only_a_suspicion() {
     let body = body(4);
     let mut episode = Episode::new(4);
     let Want::Send(lines) = episode.next(&body, usize::MAX) else { panic!() };
-    episode.answer(lines, Answer::Bad(vec![(9, refusal("?"))]), &body);
+    episode.answer(lines, Answer::Bad(vec![(9, refusal("?"))]), &body, Instant::now());
     assert_eq!(episode.next(&body, usize::MAX), Want::Probe);
+}
+
+/// One shard of theirs may be ill for a while; the line is not to blame.
+#[test]
+fn a_line_that_fails_is_not_accused_before_its_time() {
+    let body = body(1);
+    let mut episode = Episode::new(1);
+    let began = Instant::now();
+    let mut now = began;
+    loop {
+        now += Duration::from_millis(500);
+        match episode.next(&body, usize::MAX) {
+            Want::Send(lines) => {
+                episode.answer(lines, Answer::Failed("HTTP 500".into()), &body, now);
+            }
+            Want::Probe => {
+                episode.probed(&Answer::Stored, now);
+            }
+            Want::Done => break,
+        }
+    }
+    assert!(now - began >= FAILING_MIN, "{:?}", now - began);
+    assert!(now - began <= 2 * FAILING_MIN, "{:?}", now - began);
+    assert_eq!(guilty(&mut episode), [0].into());
 }

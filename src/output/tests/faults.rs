@@ -24,7 +24,7 @@ async fn one_bad_line_costs_itself() {
         let bad = request.lines.iter().any(|line| is_bad(line));
         (NOW, if bad { Answer::Failed("no".into()) } else { Answer::Stored })
     });
-    for (twin, requests_max) in [(named, 2), (vague, 27), (falls_over, 150)] {
+    for (twin, requests_max) in [(named, 2), (vague, 27), (falls_over, 600)] {
         let running = start(limits(5000), Arc::clone(&twin));
         let readings = series("a", 0, 5000);
         running.send(&readings);
