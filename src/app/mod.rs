@@ -112,7 +112,12 @@ impl Gateway {
     /// leaves the rest in the journal.
     pub async fn drain(self) -> Drained {
         let Self { running, journal, intake, reporter, grace, .. } = self;
-        let drained = running.drain(grace, move || drop(intake)).await;
+        let inputs_ended = async move {
+            if intake.settle_counts().await.is_err() {
+                error!("the journal is closed already: the last counts are lost");
+            }
+        };
+        let drained = running.drain(grace, inputs_ended).await;
         // Positions and the last sync: disk work, off the reactor.
         let closed = tokio::task::spawn_blocking(move || journal.close()).await;
         for output in reporter.status().outputs {

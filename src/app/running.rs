@@ -61,10 +61,14 @@ impl Running {
         }
     }
 
-    /// Stops the inputs, calls `inputs_ended` (which drops what still holds the journal open), then
-    /// lets the outputs run dry, all within `grace`. Past it they are told to give up, and past
+    /// Stops the inputs, waits for `inputs_ended` (which hands in the last counts and drops what
+    /// still holds the journal open), then lets the outputs run dry, all within `grace`. Past it they are told to give up, and past
     /// another tenth of it they are aborted: what they had is in the journal.
-    pub async fn drain(mut self, grace: Duration, inputs_ended: impl FnOnce()) -> Drained {
+    pub async fn drain(
+        mut self,
+        grace: Duration,
+        inputs_ended: impl Future<Output = ()>,
+    ) -> Drained {
         let deadline = Instant::now() + grace;
         self.shutdown.cancel();
         let inputs = join_all(&mut self.inputs, deadline).await;
@@ -72,7 +76,9 @@ impl Running {
             warn!("some connections did not end in time and are cut; their devices send again");
             self.inputs.shutdown().await;
         }
-        inputs_ended();
+        if timeout_at(deadline, inputs_ended).await.is_err() {
+            warn!("the last counts of what was filtered or dropped did not reach the journal");
+        }
         let mut outputs = join_all(&mut self.outputs, deadline).await;
         if outputs == Drained::Pending {
             info!("grace is over; what was not delivered stays in the journal");
@@ -144,7 +150,7 @@ mod tests {
             assert_eq!(rx.recv().await, Some(7));
             assert_eq!(rx.recv().await, None);
         });
-        assert_eq!(running.drain(GRACE, || drop(held)).await, Drained::Empty);
+        assert_eq!(running.drain(GRACE, async { drop(held) }).await, Drained::Empty);
     }
 
     #[tokio::test(start_paused = true)]
@@ -153,7 +159,7 @@ mod tests {
         let give_up = running.give_up.clone();
         running.output("sink".into(), async move { give_up.cancelled().await });
         let started = Instant::now();
-        assert_eq!(running.drain(GRACE, || {}).await, Drained::Pending);
+        assert_eq!(running.drain(GRACE, async {}).await, Drained::Pending);
         assert_eq!(started.elapsed(), GRACE);
     }
 
@@ -162,7 +168,7 @@ mod tests {
         let mut running = Running::new();
         running.input("deaf".into(), std::future::pending());
         running.output("deaf too".into(), std::future::pending());
-        assert_eq!(running.drain(GRACE, || {}).await, Drained::Pending);
+        assert_eq!(running.drain(GRACE, async {}).await, Drained::Pending);
     }
 
     #[tokio::test(start_paused = true)]
@@ -176,6 +182,6 @@ mod tests {
             stop.cancelled().await;
             panic!("boom");
         });
-        assert_eq!(running.drain(GRACE, || {}).await, Drained::Failed);
+        assert_eq!(running.drain(GRACE, async {}).await, Drained::Failed);
     }
 }
