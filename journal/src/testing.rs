@@ -5,7 +5,10 @@
 
 use std::{
     io,
-    sync::{Arc, Condvar, Mutex},
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -40,6 +43,9 @@ struct State {
 struct HeldFile {
     inner: Arc<dyn File>,
     control: Arc<Control>,
+    is_segment: bool,
+    /// Written since the last sync.
+    written: AtomicBool,
 }
 
 impl HeldDisk {
@@ -52,8 +58,13 @@ impl HeldDisk {
         (Arc::new(Self { inner, control: Arc::clone(&control) }), control)
     }
 
-    fn wrap(&self, inner: Arc<dyn File>) -> Arc<dyn File> {
-        Arc::new(HeldFile { inner, control: Arc::clone(&self.control) })
+    fn wrap(&self, name: &str, inner: Arc<dyn File>) -> Arc<dyn File> {
+        Arc::new(HeldFile {
+            inner,
+            control: Arc::clone(&self.control),
+            is_segment: name.starts_with("seg-"),
+            written: AtomicBool::new(false),
+        })
     }
 }
 
@@ -68,7 +79,8 @@ impl Control {
         self.changed.notify_all();
     }
 
-    /// The next so many syncs fail with EIO, without having synced.
+    /// The next so many syncs of a segment that was written to fail with EIO, without having
+    /// synced. (Not those of positions, nor of segments being prepared.)
     pub fn fail_syncs(&self, times: u32) {
         lock(&self.state).failing = times;
     }
@@ -92,7 +104,7 @@ impl Control {
         waited.is_ok_and(|(state, _)| state.waiting > 0)
     }
 
-    fn sync(&self, file: &dyn File) -> io::Result<()> {
+    fn sync(&self, file: &dyn File, may_fail: bool) -> io::Result<()> {
         let mut state = lock(&self.state);
         state.waiting += 1;
         self.changed.notify_all();
@@ -103,7 +115,7 @@ impl Control {
         if state.lying {
             return Ok(());
         }
-        if state.failing > 0 {
+        if may_fail && state.failing > 0 {
             state.failing -= 1;
             return Err(io::Error::from_raw_os_error(5));
         }
@@ -126,11 +138,11 @@ impl Disk for HeldDisk {
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        Ok(self.wrap(self.inner.create(name)?))
+        Ok(self.wrap(name, self.inner.create(name)?))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        Ok(self.wrap(self.inner.open(name)?))
+        Ok(self.wrap(name, self.inner.open(name)?))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -164,6 +176,7 @@ impl File for HeldFile {
     }
 
     fn write_all_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+        self.written.store(true, Ordering::Relaxed);
         self.inner.write_all_at(bytes, at)
     }
 
@@ -179,6 +192,7 @@ impl File for HeldFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.control.sync(&*self.inner)
+        let written = self.written.swap(false, Ordering::Relaxed);
+        self.control.sync(&*self.inner, self.is_segment && written)
     }
 }
