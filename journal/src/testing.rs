@@ -1,6 +1,6 @@
 //! For tests, here and in crates above: a disk whose syncs can be held, failed or faked.
 //!
-//! What it proves: while a sync is held, nothing may be acknowledged. With [`HeldDisk::lie`] it is
+//! What it proves: while a sync is held, nothing may be acknowledged. With [`Control::lie`] it is
 //! the mutant that acknowledges before the sync, and such a test must fail.
 
 use std::{
