@@ -61,4 +61,8 @@ impl Counts {
         self.duplicate = self.duplicate.saturating_add(other.duplicate);
         self.dropped = self.dropped.saturating_add(other.dropped);
     }
+
+    pub(crate) fn is_zero(&self) -> bool {
+        *self == Self::default()
+    }
 }

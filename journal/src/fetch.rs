@@ -117,7 +117,7 @@ impl Fetcher {
         let mut items = Vec::with_capacity(held.len());
         for held in held.into_iter().take_while(|held| held.seq <= durable) {
             self.next = held.seq + 1;
-            items.push(if held.frame.kind == self.kind {
+            items.push(if held.frame.kind == self.kind && !held.frame.is_hollow() {
                 self.readings += u64::from(held.frame.readings);
                 Item::Frame { seq: held.seq, at: held.at, frame: held.frame }
             } else {
@@ -248,7 +248,11 @@ impl Fetcher {
                 self.readings += u64::from(header.readings);
                 let (schema, readings) = (header.schema, header.readings);
                 let frame = Frame { kind, schema, readings, payload };
-                Step::Item(Item::Frame { seq: header.seq, at, frame })
+                Step::Item(if frame.is_hollow() {
+                    pass(header.seq, at)
+                } else {
+                    Item::Frame { seq: header.seq, at, frame }
+                })
             }
             Err(Unreadable::Newer) => {
                 open.scan.seek(offset);

@@ -5,9 +5,10 @@
 //! compressed. The frames keep their sequence numbers and their grouping however often the group
 //! has to be written again; only the checksums change with the segment's salt.
 
-use std::any::Any;
+use std::{any::Any, time::Duration};
 
 use bytes::Bytes;
+use tokio::time::Instant;
 use zstd::bulk::Compressor;
 
 use crate::Books;
@@ -21,6 +22,9 @@ use crate::options::{Limits, PAGE};
 use crate::payload;
 
 const ZSTD_LEVEL: i32 = 1;
+
+/// So long may counts wait for readings to go with; a crash loses at most as much of them.
+const CARRIED_MAX: Duration = Duration::from_mins(1);
 
 /// What a submission costs beside its bytes: the struct itself, its place in the queue.
 const SUBMISSION_OVERHEAD: usize = 256;
@@ -54,8 +58,10 @@ pub(crate) struct GroupFrame {
 pub(crate) struct Encoder {
     limits: Limits,
     zstd: Compressor<'static>,
-    /// Counts of submissions that had nothing else to write; they go with the next frame.
+    /// Counts of submissions that had nothing else to write; they go with the next frame, or in
+    /// one of their own.
     carried: Counts,
+    carried_since: Option<Instant>,
 }
 
 /// A frame being filled.
@@ -74,7 +80,12 @@ pub(crate) fn cost(submission: &Submission) -> usize {
 
 impl Encoder {
     pub(crate) fn new(limits: Limits) -> std::io::Result<Self> {
-        Ok(Self { limits, zstd: Compressor::new(ZSTD_LEVEL)?, carried: Counts::default() })
+        Ok(Self {
+            limits,
+            zstd: Compressor::new(ZSTD_LEVEL)?,
+            carried: Counts::default(),
+            carried_since: None,
+        })
     }
 
     /// Empties `submissions` into `group`, numbering frames from `durable + 1`.
@@ -111,16 +122,56 @@ impl Encoder {
             }
         }
         self.close(&mut rejected, durable, group);
-        group.body_len = group.bytes.len();
         if group.frames.is_empty() {
-            self.carried = std::mem::take(&mut group.counts);
+            self.carry(durable, group);
+        } else {
+            self.carried_since = None;
         }
+        group.body_len = group.bytes.len();
         for submission in submissions.drain(..) {
             if !submission.ticket.is_nobody() {
                 group.tickets.push(submission.ticket);
             }
             group.guards.extend(submission.guard);
         }
+    }
+
+    /// The last counts, in a frame of their own; `false` if there are none.
+    pub(crate) fn encode_carried(&mut self, durable: u64, group: &mut Group) -> bool {
+        group.clear();
+        group.counts = std::mem::take(&mut self.carried);
+        if group.counts.is_zero() {
+            return false;
+        }
+        self.close_counts(durable, group);
+        group.body_len = group.bytes.len();
+        true
+    }
+
+    /// Counts that no frame carries yet.
+    pub(crate) fn carried(&self) -> Counts {
+        self.carried
+    }
+
+    /// Counts alone are not worth a sync each: they wait for readings, but not for ever.
+    fn carry(&mut self, durable: u64, group: &mut Group) {
+        if group.counts.is_zero() {
+            return;
+        }
+        let since = *self.carried_since.get_or_insert_with(Instant::now);
+        if since.elapsed() < CARRIED_MAX {
+            self.carried = std::mem::take(&mut group.counts);
+        } else {
+            self.close_counts(durable, group);
+        }
+    }
+
+    fn close_counts(&mut self, durable: u64, group: &mut Group) {
+        let mut draft = Draft::new(Kind::Data);
+        payload::put_counts(&mut draft.payload, &group.counts);
+        draft.entries = 1;
+        self.close(&mut draft, durable, group);
+        self.carried_since = None;
     }
 
     /// Closes a frame that the next entry would take beyond its size; opens one if there is none.

@@ -127,6 +127,7 @@ pub(crate) fn prepare(
         room: watch::Sender::new(Room::Free),
         full_because: Mutex::default(),
         books: Mutex::new(BooksAt { books: found.books, seq: durable }),
+        carried: Mutex::default(),
         tail: Mutex::default(),
         positions: Mutex::new(found.positions),
         desk: Desk::default(),

@@ -10,7 +10,8 @@
 //! rejected   counts, then until the end, for each entry:
 //!              arrival i64 LE  source s  topic s  index v  kind s  reason s  readings v  bytes s
 //! ```
-//! The first frame of a group carries the group's counts, the others zeros.
+//! The first frame of a group carries the group's counts, the others zeros. Counts that no readings
+//! came along with for a minute go in a `data` frame without submissions.
 
 use bytes::Bytes;
 
@@ -54,6 +55,11 @@ impl Frame {
     /// The submissions of a `data` frame; none of another kind. Ends at the first error.
     pub fn submissions(&self) -> impl Iterator<Item = Result<SubmissionRef<'_>, PayloadError>> {
         self.entries(Kind::Data, Fields::submission)
+    }
+
+    /// A `data` frame that carries counts and nothing else: no reader has anything to do with it.
+    pub(crate) fn is_hollow(&self) -> bool {
+        self.kind == Kind::Data && self.readings == 0 && self.submissions().next().is_none()
     }
 
     /// The entries of a `rejected` frame; none of another kind. Ends at the first error.

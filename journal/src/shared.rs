@@ -11,6 +11,7 @@ use std::{
 use tokio::sync::watch;
 
 use crate::Books;
+use crate::Counts;
 use crate::Frame;
 use crate::Room;
 use crate::catalog::Catalog;
@@ -61,6 +62,8 @@ pub(crate) struct Shared {
     /// Why there is no room.
     pub(crate) full_because: Mutex<Option<FullBecause>>,
     pub(crate) books: Mutex<BooksAt>,
+    /// Intake's counts that no frame carries yet.
+    pub(crate) carried: Mutex<Counts>,
     pub(crate) tail: Mutex<Tail>,
     pub(crate) positions: Mutex<Vec<Arc<Position>>>,
     pub(crate) desk: Desk,

@@ -23,7 +23,8 @@ pub struct Status {
     pub room: Room,
     /// While `room` is `Full`.
     pub full_because: Option<FullBecause>,
-    /// Intake's books since the journal was made.
+    /// Intake's books since the journal was made; with the counts of the last minute at most, which
+    /// no frame carries yet and a crash would lose.
     pub books: Books,
     pub positions: Vec<PositionStatus>,
     /// Since the journal was opened, as is all below.
@@ -59,7 +60,8 @@ impl Status {
         let stats = &shared.stats;
         // Positions before books: what is done was journaled before, so pending is never negative.
         let looked: Vec<_> = shared.positions().iter().map(look).collect();
-        let books = shared.books().books;
+        let mut books = shared.books().books;
+        books.count(&lock(&shared.carried));
         let durable = shared.durable();
         Self {
             bytes: shared.allocated(),

@@ -10,6 +10,7 @@ use std::{any::Any, sync::Arc, time::Duration};
 use tokio::{runtime::Handle, sync::mpsc, time::Instant};
 use tracing::{error, info, warn};
 
+use crate::Counts;
 use crate::Room;
 use crate::Submission;
 use crate::Ticket;
@@ -78,8 +79,13 @@ impl Writer {
         let mut submissions: Vec<Submission> = Vec::new();
         while self.queue.take(&mut submissions, bytes_max, self.sync_wait) {
             self.encoder.encode(&mut submissions, self.log.durable(), &mut self.group);
-            let Some(proof) = self.commit() else { break };
+            *lock(&self.shared.carried) = self.encoder.carried();
+            let Some(proof) = self.commit() else { return };
             self.settle(proof);
+        }
+        if self.encoder.encode_carried(self.log.durable(), &mut self.group) {
+            *lock(&self.shared.carried) = Counts::default();
+            self.commit();
         }
     }
 

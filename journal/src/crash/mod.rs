@@ -37,6 +37,13 @@ fn no_crash_of_as_many_again_does_either() {
     all_hold(MORE_SEEDS);
 }
 
+/// For a long run: `TIDEGATE_SEEDS=100000 cargo test -p tidegate-journal as_many_lives`.
+#[test]
+fn as_many_lives_as_asked_for_hold() {
+    let seeds = std::env::var("TIDEGATE_SEEDS").ok().and_then(|seeds| seeds.parse().ok());
+    all_hold(MORE_SEEDS.end..MORE_SEEDS.end + seeds.unwrap_or(10));
+}
+
 /// The slot for a seed that failed: `TIDEGATE_SEED=1234 cargo test the_seed_to_look_at`.
 #[test]
 fn the_seed_to_look_at() {

@@ -18,6 +18,8 @@ pub(super) struct Model {
     outputs: BTreeMap<OutputId, Output>,
     /// Named as lost by recovery or a reader.
     lost: Vec<(u64, u64)>,
+    /// A group of counts alone failed: nobody can tell whether it is there.
+    counts_are_vague: bool,
     /// No bits flip and no sync fails during recovery: then everything is exact.
     strict: bool,
 }
@@ -54,6 +56,10 @@ impl Model {
 
     pub(super) fn acknowledge(&mut self, frames: Vec<(u64, FrameModel)>) {
         self.acknowledged.extend(frames);
+    }
+
+    pub(super) fn forget_counts(&mut self) {
+        self.counts_are_vague = true;
     }
 
     pub(super) fn deliver(
@@ -121,8 +127,8 @@ impl Model {
         let output = self.outputs.get(id).unwrap_or(&none);
         let wants_data = *id != OutputId::intake_dead();
         for (seq, frame) in self.acknowledged.range(..=low) {
-            if frame.is_data == wants_data && !output.confirmed.contains(seq) && !self.is_lost(*seq)
-            {
+            let wanted = frame.is_data == wants_data && !frame.ids.is_empty();
+            if wanted && !output.confirmed.contains(seq) && !self.is_lost(*seq) {
                 return Err(format!("{id} leads: {low}, but frame {seq} is not confirmed"));
             }
         }
@@ -162,6 +168,7 @@ impl Model {
             let wants_data = *id != OutputId::intake_dead();
             for (seq, frame) in &self.acknowledged {
                 if frame.is_data == wants_data
+                    && !frame.ids.is_empty()
                     && !output.delivered.contains_key(seq)
                     && !self.is_lost(*seq)
                 {
@@ -170,14 +177,19 @@ impl Model {
             }
             self.position(id, low, &fates)?;
         }
-        if self.strict { self.books(&shared.books().books) } else { Ok(()) }
+        if self.strict && !self.counts_are_vague {
+            self.books(&shared.books().books)
+        } else {
+            Ok(())
+        }
     }
 
     /// The books are those of the frames that are there.
     fn books(&self, books: &Books) -> Result<(), String> {
         let mut expected = Books::default();
-        let there: BTreeMap<_, _> =
+        let mut there: BTreeMap<_, _> =
             self.outputs.values().flat_map(|output| &output.delivered).collect();
+        there.extend(self.acknowledged.iter().filter(|(_, frame)| frame.ids.is_empty()));
         for (seq, frame) in there {
             let is_data =
                 if frame.is_data { &mut expected.journaled } else { &mut expected.rejected };

@@ -181,6 +181,24 @@ impl Rig {
         }
     }
 
+    /// As the writer and the keeper end.
+    fn flush(&mut self) -> Checked {
+        let life = self.life.as_mut().expect("open");
+        if life.trying.is_none()
+            && life.queue.is_empty()
+            && life.encoder.encode_carried(life.log.durable(), &mut life.group)
+        {
+            let frames = frames_of(&life.group)?;
+            self.model.try_group(&frames)?;
+            match life.log.commit(&mut life.group) {
+                Ok(_) => self.model.acknowledge(frames),
+                Err(_) => self.model.forget_counts(),
+            }
+        }
+        keeper::finish(&life.shared);
+        Ok(())
+    }
+
     fn keep(&mut self) {
         let life = self.life.as_mut().expect("open");
         self.now += Duration::from_millis(self.rng.u64(0..1500));
@@ -236,10 +254,10 @@ impl Rig {
     }
 
     fn end(&mut self, end: End) -> Checked {
-        let life = self.life.take().expect("open");
         if let End::Clean = end {
-            keeper::finish(&life.shared);
+            self.flush()?;
         }
+        let life = self.life.take().expect("open");
         match end {
             End::PowerCut => {
                 self.disk.cut();

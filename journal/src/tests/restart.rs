@@ -90,6 +90,28 @@ async fn everything_durable_and_the_position_come_back() {
 }
 
 #[tokio::test]
+async fn the_last_counts_are_in_the_books_after_a_restart_and_no_output_sees_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = small(dir.path());
+    let (journal, appender, _) = open(&options).unwrap();
+    let mut reader = journal.reader(&output(), Start::Oldest).unwrap();
+    let mut last = submission("", Ticket::nobody());
+    (last.readings, last.counts.filtered) = (0, 7);
+    appender.append(last).await.unwrap();
+    drop(appender);
+    assert!(next(&mut reader).await.is_none());
+    drop(reader);
+    close(journal).await;
+    let (journal, appender, _) = open(&options).unwrap();
+    assert_eq!(journal.status().books.filtered, 7);
+    let mut reader = journal.reader(&output(), Start::Oldest).unwrap();
+    drop(appender);
+    assert!(next(&mut reader).await.is_none());
+    assert_eq!(position(&journal).low, Seq(1));
+    close(journal).await;
+}
+
+#[tokio::test]
 async fn segments_go_when_every_position_has_passed_them_and_not_before() {
     let dir = tempfile::tempdir().unwrap();
     let options = small(dir.path());
