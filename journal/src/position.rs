@@ -48,7 +48,9 @@ pub(crate) struct Position {
     pub(crate) given_up: Notify,
     /// A reader lives.
     pub(crate) taken: AtomicBool,
-    pub(crate) alarm: Option<PositionAlarm>,
+    /// Its reader stands before something that cannot be read.
+    pub(crate) stopped: AtomicBool,
+    found: Option<PositionAlarm>,
 }
 
 /// Something about a position that its owner should know.
@@ -60,6 +62,8 @@ pub enum PositionAlarm {
     OtherJournal,
     #[error("a later release wrote it: it waits for that release, and keeps its frames")]
     Newer,
+    #[error("it stands before a segment that cannot be read: a later release's, or a failing disk")]
+    Stopped,
 }
 
 /// What is on the disk.
@@ -125,7 +129,8 @@ impl Position {
             slots: Mutex::new(slots),
             given_up: Notify::new(),
             taken: AtomicBool::new(false),
-            alarm,
+            stopped: AtomicBool::new(false),
+            found: alarm,
         }
     }
 
@@ -135,7 +140,12 @@ impl Position {
 
     /// A later release's: nothing of it is read, rewritten or passed.
     pub(crate) fn is_frozen(&self) -> bool {
-        self.alarm == Some(PositionAlarm::Newer)
+        self.found == Some(PositionAlarm::Newer)
+    }
+
+    pub(crate) fn alarm(&self) -> Option<PositionAlarm> {
+        let stopped = self.stopped.load(Ordering::Relaxed).then_some(PositionAlarm::Stopped);
+        self.found.or(stopped)
     }
 
     /// A lease came back: with its readings' fates, or given up.
@@ -261,15 +271,26 @@ pub(crate) fn read_slot(disk: &dyn Disk, id: &str, slot: u64) -> Option<Read> {
         }
     };
     let bytes = file.len().unwrap_or(PAGE);
-    let mut content = vec![0; usize::try_from(bytes.min(STATE_BYTES_MAX)).unwrap_or(0)];
-    let parsed = match disk::read_exact_at(&*file, &mut content, 0) {
-        Ok(()) => Record::parse(&content),
+    let parsed = match read_record(&*file, bytes) {
+        Ok(content) => Record::parse(&content),
         Err(error) => {
             warn!(name, %error, "position cannot be read");
             Parsed::Damaged
         }
     };
     Some(Read { parsed, file: Some(file), bytes })
+}
+
+/// The first page, and what the record says it has beyond.
+fn read_record(file: &dyn File, bytes: u64) -> io::Result<Vec<u8>> {
+    let mut content = vec![0; usize::try_from(bytes.min(PAGE)).unwrap_or(0)];
+    disk::read_exact_at(file, &mut content, 0)?;
+    let len = record::len_of(&content).min(bytes).min(RECORD_BYTES_MAX);
+    if len > PAGE {
+        content.resize(usize::try_from(len).unwrap_or(0), 0);
+        disk::read_exact_at(file, &mut content, 0)?;
+    }
+    Ok(content)
 }
 
 /// One of a position's two files.
@@ -280,5 +301,5 @@ pub(crate) struct Read {
     pub(crate) bytes: u64,
 }
 
-/// No record is larger; a file that is, is damaged.
-const STATE_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// No record is larger; one that says so is damaged.
+const RECORD_BYTES_MAX: u64 = 64 * 1024 * 1024;

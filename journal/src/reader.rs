@@ -223,6 +223,7 @@ impl Reader {
         self.fetching = None;
         match done {
             Ok((fetcher, items)) => {
+                self.position.stopped.store(fetcher.is_stopped(), Ordering::Relaxed);
                 self.fetcher = Some(fetcher);
                 self.ready.extend(items);
                 Some(())

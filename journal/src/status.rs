@@ -108,7 +108,7 @@ impl Looked {
             pending: journaled.saturating_sub(self.done),
             fates: self.fates,
             claimed: self.position.taken.load(Ordering::Acquire),
-            alarm: self.position.alarm,
+            alarm: self.position.alarm(),
         }
     }
 }

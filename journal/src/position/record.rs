@@ -87,6 +87,11 @@ impl Record {
     }
 }
 
+/// What a record that begins so would take.
+pub(crate) fn len_of(first: &[u8]) -> u64 {
+    HEADER_LEN as u64 + u64::from(u32_at(first, 128).unwrap_or(0))
+}
+
 fn parse(bytes: &[u8]) -> Option<Parsed> {
     if array_at(bytes, 0)? != MAGIC {
         return None;

@@ -160,6 +160,36 @@ async fn a_held_sync_holds_every_acknowledgement_and_a_failed_one_is_written_aga
 }
 
 #[tokio::test]
+async fn a_writer_that_dies_is_noticed_and_breaks_every_mark() {
+    struct Fault;
+    impl Drop for Fault {
+        fn drop(&mut self) {
+            assert!(std::thread::panicking(), "a fault of ours, in the writer's thread");
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (disk, control) = HeldDisk::new(dir.path());
+    let (journal, appender, _) = open_with(disk, &Options::new(dir.path())).unwrap();
+    let mut reader = journal.reader(&output(), Start::Oldest).unwrap();
+    let (mut first, mut second) = (Mark::new(), Mark::new());
+    control.hold();
+    let mut faulty = submission("settled, and then it goes wrong", first.ticket());
+    faulty.guard = Some(Box::new(Fault));
+    appender.append(faulty).await.unwrap();
+    assert!(control.wait_until_held(SOON));
+    append(&appender, &mut second, "behind it").await;
+    control.release();
+    timeout(SOON, journal.died()).await.unwrap();
+    assert_eq!(appender.append(submission("late", Ticket::nobody())).await, Err(Closed));
+    assert_eq!(timeout(SOON, first.moved()).await.unwrap(), Ok(Kept(1)));
+    assert!(timeout(SOON, second.moved()).await.unwrap().is_err());
+    let lease = next(&mut reader).await.unwrap();
+    assert_eq!(texts(&lease).len(), 1);
+    // No end of input: an output must not take a fault for a clean shutdown.
+    assert!(timeout(Duration::from_millis(50), reader.next()).await.is_err());
+}
+
+#[tokio::test]
 async fn the_mutant_that_acknowledges_before_the_sync_is_seen() {
     let dir = tempfile::tempdir().unwrap();
     let (disk, control) = HeldDisk::new(dir.path());

@@ -264,6 +264,7 @@ async fn what_a_later_release_wrote_is_left_alone() {
         read += 1;
     }
     assert!((1..30).contains(&read), "{read}: it stops before the segment it cannot read");
+    assert_eq!(position(&journal).alarm, Some(PositionAlarm::Stopped));
     drop((reader, appender));
     close(journal).await;
     assert_eq!(fs::read(&newer).unwrap(), before);
