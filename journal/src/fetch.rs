@@ -7,6 +7,7 @@
 
 use std::{io, sync::Arc};
 
+use bytes::Bytes;
 use tracing::error;
 use zstd::bulk::Decompressor;
 
@@ -242,12 +243,23 @@ impl Fetcher {
             Body::Bad => Err(Unreadable::Broken),
             Body::Good(stored) => header.open(stored, &mut self.zstd),
         };
+        self.took(open, at, &header, payload)
+    }
+
+    /// The next frame is here, whole or not.
+    fn took(
+        &mut self,
+        open: &mut Open,
+        at: FrameAt,
+        header: &FrameHeader,
+        payload: Result<Bytes, Unreadable>,
+    ) -> Step {
         match payload {
             Ok(payload) => {
                 self.next += 1;
                 self.readings += u64::from(header.readings);
                 let (schema, readings) = (header.schema, header.readings);
-                let frame = Frame { kind, schema, readings, payload };
+                let frame = Frame { kind: self.kind, schema, readings, payload };
                 Step::Item(if frame.is_hollow() {
                     pass(header.seq, at)
                 } else {
@@ -255,7 +267,7 @@ impl Fetcher {
                 })
             }
             Err(Unreadable::Newer) => {
-                open.scan.seek(offset);
+                open.scan.seek(at.offset);
                 self.stop_at(open.segment.id, "a frame of a later release");
                 Step::Stop
             }
@@ -264,8 +276,9 @@ impl Fetcher {
                 Step::Item(missing(header.seq, at, 0))
             }
             Err(Unreadable::Broken) => {
-                quarantine::keep(&self.shared, at.segment, offset, offset + header.frame_len());
-                Step::Item(self.damaged(&header, at))
+                let end = at.offset + header.frame_len();
+                quarantine::keep(&self.shared, at.segment, at.offset, end);
+                Step::Item(self.damaged(header, at))
             }
         }
     }

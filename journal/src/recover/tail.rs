@@ -24,7 +24,7 @@ pub(super) struct Tail {
 
 /// Returns the segment, unless there is no frame in it, and the books after it.
 pub(super) fn recover(recovering: &mut Recovering<'_>, tail: &Tail) -> (Option<Segment>, Books) {
-    let Header { id, salt, first_seq, .. } = tail.header;
+    let Header { id, first_seq, .. } = tail.header;
     let below = tail.next.unwrap_or(u64::MAX);
     let end = tail.bytes.saturating_sub(PAGE).max(HEADER_END);
     let mut content = survey::content(&tail.file, &tail.header, end, below, recovering.limits);
@@ -50,13 +50,20 @@ pub(super) fn recover(recovering: &mut Recovering<'_>, tail: &Tail) -> (Option<S
         recovering.remove(&segment::name(id));
         return (None, content.books);
     }
+    let segment = keep(tail, &content, durable, torn);
+    (Some(segment), content.books)
+}
+
+/// Seals what is there; a segment that cannot be sealed is scanned again at the next start.
+fn keep(tail: &Tail, content: &Content, durable: u64, torn: Vec<(u64, u64)>) -> Segment {
+    let Header { id, salt, first_seq, books, .. } = tail.header;
     let trailer = Trailer {
         id,
         salt,
         first: first_seq,
         last: content.last,
         end: content.end,
-        readings: content.books.journaled.saturating_sub(tail.header.books.journaled),
+        readings: content.books.journaled.saturating_sub(books.journaled),
         books: content.books,
         torn,
     };
@@ -74,8 +81,7 @@ pub(super) fn recover(recovering: &mut Recovering<'_>, tail: &Tail) -> (Option<S
         books: trailer.books,
         torn: trailer.torn,
     };
-    let books = tail.header.books;
-    (Some(Segment::new(id, salt, first_seq, books, extent)), content.books)
+    Segment::new(id, salt, first_seq, books, extent)
 }
 
 /// What no later group vouches for may be in the page cache only, and called clean: after a sync
