@@ -19,6 +19,8 @@ mod durability;
 mod fleet;
 mod http;
 mod mqtt;
+#[cfg(feature = "faults")]
+mod panics;
 mod parts;
 mod shutdown;
 #[expect(dead_code, reason = "launchers are complete before the tests that need all of them are")]

@@ -51,6 +51,8 @@ mod crash;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "faults")]
+pub mod fault;
 pub mod testing;
 
 pub use appender::{Appender, Closed, Room};

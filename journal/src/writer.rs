@@ -80,6 +80,8 @@ impl Writer {
         while self.queue.take(&mut submissions, bytes_max, self.sync_wait) {
             self.encoder.encode(&mut submissions, self.log.durable(), &mut self.group);
             *lock(&self.shared.carried) = self.encoder.carried();
+            #[cfg(feature = "faults")]
+            crate::fault::point("journal-writer");
             let Some(proof) = self.commit() else { return };
             self.settle(proof);
         }

@@ -2,10 +2,10 @@
 //!
 //! Leaves out what the stages are; `app::start` fills it.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use tokio::{
-    task::{JoinError, JoinSet},
+    task::{Id, JoinError, JoinSet},
     time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -14,13 +14,23 @@ use tracing::{error, info, warn};
 /// The running stages. Dropping this aborts whatever still runs.
 #[derive(Debug, Default)]
 pub struct Running {
-    inputs: JoinSet<String>,
-    outputs: JoinSet<String>,
+    inputs: Stages,
+    outputs: Stages,
     /// Heard by inputs only.
     pub shutdown: CancellationToken,
     /// Heard by outputs when the grace is over: what is in flight stays in the journal.
     pub give_up: CancellationToken,
 }
+
+/// Tasks and their names: what a task that panics cannot say itself.
+#[derive(Debug, Default)]
+struct Stages {
+    tasks: JoinSet<()>,
+    names: HashMap<Id, String>,
+}
+
+/// A stage that is over, and how.
+type Ended = (String, Result<(), JoinError>);
 
 /// How a drain ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,11 +49,11 @@ impl Running {
     }
 
     pub fn input(&mut self, name: String, stage: impl Future<Output = ()> + Send + 'static) {
-        self.inputs.spawn(named(name, stage));
+        self.inputs.spawn(name, stage);
     }
 
     pub fn output(&mut self, name: String, stage: impl Future<Output = ()> + Send + 'static) {
-        self.outputs.spawn(named(name, stage));
+        self.outputs.spawn(name, stage);
     }
 
     /// Resolves when a stage stops by itself. Nobody asked it to, so the process must end with an
@@ -51,19 +61,20 @@ impl Running {
     /// Cancel safe.
     pub async fn stage_stopped(&mut self) {
         let stopped = tokio::select! {
-            Some(stopped) = self.inputs.join_next() => stopped,
-            Some(stopped) = self.outputs.join_next() => stopped,
+            Some(stopped) = self.inputs.next_ended() => stopped,
+            Some(stopped) = self.outputs.next_ended() => stopped,
             else => std::future::pending().await, // Nothing runs: nothing can stop.
         };
         match stopped {
-            Ok(stage) => error!(stage, "stage stopped by itself"),
-            Err(panic) => error!(%panic, "stage died"),
+            (stage, Ok(())) => error!(stage, "stage stopped by itself"),
+            (stage, Err(panic)) => error!(stage, %panic, "stage died"),
         }
     }
 
     /// Stops the inputs, waits for `inputs_ended` (which hands in the last counts and drops what
-    /// still holds the journal open), then lets the outputs run dry, all within `grace`. Past it they are told to give up, and past
-    /// another tenth of it they are aborted: what they had is in the journal.
+    /// still holds the journal open), then lets the outputs run dry, all within `grace`. Past it they
+    /// are told to give up, and past another tenth of it they are aborted: what they had is in the
+    /// journal.
     pub async fn drain(
         mut self,
         grace: Duration,
@@ -74,7 +85,7 @@ impl Running {
         let inputs = join_all(&mut self.inputs, deadline).await;
         if inputs == Drained::Pending {
             warn!("some connections did not end in time and are cut; their devices send again");
-            self.inputs.shutdown().await;
+            self.inputs.tasks.shutdown().await;
         }
         if timeout_at(deadline, inputs_ended).await.is_err() {
             warn!("the last counts of what was filtered or dropped did not reach the journal");
@@ -87,7 +98,7 @@ impl Running {
             if join_all(&mut self.outputs, last).await == Drained::Failed {
                 outputs = Drained::Failed;
             }
-            self.outputs.shutdown().await;
+            self.outputs.tasks.shutdown().await;
         }
         worse(inputs, outputs)
     }
@@ -101,15 +112,27 @@ fn worse(a: Drained, b: Drained) -> Drained {
     }
 }
 
-async fn named(name: String, stage: impl Future<Output = ()>) -> String {
-    stage.await;
-    name
+impl Stages {
+    fn spawn(&mut self, name: String, stage: impl Future<Output = ()> + Send + 'static) {
+        let id = self.tasks.spawn(stage).id();
+        self.names.insert(id, name);
+    }
+
+    /// `None` if nothing runs. Cancel safe.
+    async fn next_ended(&mut self) -> Option<Ended> {
+        let ended = self.tasks.join_next_with_id().await?;
+        let (id, how) = match ended {
+            Ok((id, ())) => (id, Ok(())),
+            Err(panic) => (panic.id(), Err(panic)),
+        };
+        Some((self.names.remove(&id).unwrap_or_default(), how))
+    }
 }
 
-async fn join_all(stages: &mut JoinSet<String>, deadline: Instant) -> Drained {
+async fn join_all(stages: &mut Stages, deadline: Instant) -> Drained {
     let mut so_far = Drained::Empty;
     loop {
-        match timeout_at(deadline, stages.join_next()).await {
+        match timeout_at(deadline, stages.next_ended()).await {
             Ok(None) => return so_far,
             Ok(Some(ended)) => so_far = worse(so_far, ending(ended)),
             Err(_) => return worse(so_far, Drained::Pending),
@@ -117,14 +140,14 @@ async fn join_all(stages: &mut JoinSet<String>, deadline: Instant) -> Drained {
     }
 }
 
-fn ending(ended: Result<String, JoinError>) -> Drained {
+fn ending(ended: Ended) -> Drained {
     match ended {
-        Ok(stage) => {
+        (stage, Ok(())) => {
             info!(stage, "stage ended");
             Drained::Empty
         }
-        Err(panic) => {
-            error!(%panic, "stage died while draining");
+        (stage, Err(panic)) => {
+            error!(stage, %panic, "stage died while draining");
             Drained::Failed
         }
     }

@@ -151,6 +151,8 @@ impl Intake {
     /// Waits for room in the byte budget, then for room in the journal's queue. Cancelled or
     /// failed: the ticket drops and its mark breaks.
     pub async fn submit(&self, gathered: Gathered) -> Result<(), Closed> {
+        #[cfg(feature = "faults")]
+        journal::fault::point("intake");
         let Gathered { first, last, mut unsent, .. } = gathered;
         for submission in first {
             let readings = submission.readings;

@@ -190,6 +190,8 @@ impl<S: Sink, R: Receipt> Deliver<S, R> {
                 let (sink, body) =
                     (Arc::clone(&self.output.sink), Arc::clone(&delivery.batch.body));
                 self.running.spawn(async move {
+                    #[cfg(feature = "faults")]
+                    journal::fault::point("output");
                     let started = Instant::now();
                     let written = sink.write(&body, &lines).await;
                     Done::Written { number, lines, how, written, took: started.elapsed() }

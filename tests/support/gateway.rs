@@ -69,7 +69,13 @@ impl Gateway {
 
     /// Starts it (again); returns when it is able to take readings.
     pub fn run(&mut self) {
+        self.run_with(&[]);
+    }
+
+    /// The same, with more in its environment.
+    pub fn run_with(&mut self, environment: &[(&str, &str)]) {
         let mut command = self.command();
+        command.envs(environment.iter().copied());
         command.args(["run", "-c"]).arg(self.config_file());
         let mut process = Process::spawn("tidegate", command, &self.dir().join("log"));
         wait_for("the gateway", START_MAX, || {
@@ -89,6 +95,11 @@ impl Gateway {
     /// SIGTERM, and its exit status.
     pub fn terminate(&mut self, limit: Duration) -> ExitStatus {
         self.process.take().expect("the gateway runs").terminate(limit)
+    }
+
+    /// Waits until it has ended by itself, and how.
+    pub fn ended(&mut self, limit: Duration) -> ExitStatus {
+        self.process.take().expect("the gateway runs").ended(limit)
     }
 
     /// What the running gateway says of itself on its control socket.

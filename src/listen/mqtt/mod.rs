@@ -88,6 +88,8 @@ pub async fn serve(
         intake,
     });
     let handle = |stream, peer| {
+        #[cfg(feature = "faults")]
+        journal::fault::point("mqtt");
         let connection = Connection::new(stream, Arc::clone(&shared));
         run(connection, peer)
     };

@@ -1,0 +1,57 @@
+//! Does a stage that panics end the process, say which it was, and keep what was acknowledged?
+//!
+//! The real binary, built with the feature `faults`; without that feature this module is not there.
+
+use std::time::Duration;
+
+use crate::support::rig::{OUTPUT, Rig, mqtt, websocket};
+
+/// Readings flow before the fault: this many passages of the stage.
+const PASSAGE: u64 = 40;
+/// To the fault, then the default `grace`, on a busy machine.
+const END_MAX: Duration = Duration::from_secs(30);
+
+/// Runs a fleet against a gateway whose `stage` panics at its `passage`; `said` is in the log then.
+async fn dies_and_loses_nothing(stage: &str, passage: u64, said: &str) {
+    let mut rig = Rig::start("").await;
+    let status = rig.gateway.terminate(END_MAX);
+    assert!(status.success(), "without a fault it ends well: {status}");
+
+    rig.gateway.run_with(&[("TIDEGATE_FAULT", &format!("panic:{stage}:{passage}"))]);
+    let period = Duration::from_millis(20);
+    let fleet = rig.fleet(vec![mqtt("m", 10, period), websocket("w", 10, period)]);
+    let status = rig.gateway.ended(END_MAX);
+    let log = rig.gateway.log();
+    assert_eq!(status.code(), Some(1), "{status}\n{log}");
+    assert!(log.contains(said), "no `{said}` in\n{log}");
+    let acknowledged = fleet.watch().look().acknowledged;
+
+    rig.gateway.run();
+    let ledger = fleet.stop_and_drain(Duration::from_mins(1)).await.unwrap();
+    rig.delivered();
+    let verdict = rig.verdict(&ledger);
+    assert!(verdict.is_clean(), "{verdict}");
+    assert!(verdict.acknowledged > acknowledged, "it takes readings again: {verdict}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listener_that_panics_as_it_accepts_ends_the_process() {
+    // The connections of the fleet: half of them are in, and have sent something, or have not.
+    dies_and_loses_nothing("mqtt", 5, "stage died stage=\"mqtt\"").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_intake_that_panics_ends_the_process() {
+    dies_and_loses_nothing("intake", PASSAGE, "a fault was asked for: intake").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_journal_whose_writer_panics_ends_the_process() {
+    dies_and_loses_nothing("journal-writer", PASSAGE, "the journal's writer died").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_output_that_panics_ends_the_process() {
+    let said = format!("stage died stage=\"output {OUTPUT}\"");
+    dies_and_loses_nothing("output", 5, &said).await;
+}
