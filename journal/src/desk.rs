@@ -15,6 +15,9 @@ pub(crate) struct Prepared {
     pub(crate) id: u64,
     pub(crate) file: Arc<dyn File>,
     pub(crate) bytes: u64,
+    /// What the header will say; anew for each activation, so that frames of an earlier life of a
+    /// recycled file never check.
+    pub(crate) salt: u64,
 }
 
 #[derive(Debug, Default)]
@@ -93,6 +96,11 @@ impl Desk {
     pub(crate) fn discard(&self, discarded: Discarded) {
         lock(&self.notes).discarded.push(discarded);
         self.nudge();
+    }
+
+    /// It could not be removed: the next round tries again.
+    pub(crate) fn put_off(&self, discarded: Discarded) {
+        lock(&self.notes).discarded.push(discarded);
     }
 
     pub(crate) fn take_work(&self) -> Work {

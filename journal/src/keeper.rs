@@ -4,9 +4,7 @@
 //! one round:  seal what is full -> remove what was given up -> write due positions
 //!             -> free what every position on the disk has passed -> prepare the next segment
 //! ```
-//! Promises: a position is on the disk before a segment that it has passed is removed; a prepared
-//! segment is allocated, synced and in the directory before the writer gets it; nothing is
-//! allocated beyond the journal's bound.
+//! Promises: a position is on the disk before a segment that it has passed is removed or recycled.
 
 use std::{
     io,
@@ -18,11 +16,12 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use crate::catalog::{Place, Segment};
-use crate::desk::{Discarded, Prepared, Work};
-use crate::options::{Mutant, PAGE};
+use crate::desk::Work;
+use crate::options::PAGE;
 use crate::position::Position;
 use crate::segment::{self, Trailer};
 use crate::shared::Shared;
+use crate::spare;
 
 const REST: Duration = Duration::from_secs(1);
 
@@ -59,7 +58,7 @@ pub(crate) fn round(shared: &Arc<Shared>, now: Instant, trouble: &mut Trouble) {
     }
     free(shared, now);
     if !shared.desk.has_prepared() {
-        match prepare(shared) {
+        match spare::prepare(shared) {
             Ok(Some(prepared)) => {
                 trouble.preparing = None;
                 shared.desk.put_prepared(prepared);
@@ -83,8 +82,10 @@ fn do_work(shared: &Shared, work: Work) {
             warn!(segment = segment::name(segment.id), %error, "segment stays unsealed");
         }
     }
-    for Discarded { id, bytes } in &work.discarded {
-        remove(shared, *id, *bytes);
+    for discarded in &work.discarded {
+        if !remove(shared, discarded.id, discarded.bytes) {
+            shared.desk.put_off(*discarded);
+        }
     }
     // What was never acknowledged must not come back under a number that is used again.
     if !work.discarded.is_empty()
@@ -135,10 +136,11 @@ fn free(shared: &Shared, now: Instant) {
             return;
         }
         let bytes = segment.extent().allocated;
-        if remove(shared, segment.id, bytes) {
-            shared.catalog.remove(segment.id);
-            debug!(segment = segment::name(segment.id), "segment freed");
+        if !spare::recycle(shared, segment.id, bytes) && !remove(shared, segment.id, bytes) {
+            return; // In order, or a gap would open before what stays.
         }
+        shared.catalog.remove(segment.id);
+        debug!(segment = segment::name(segment.id), "segment freed");
     }
 }
 
@@ -167,36 +169,4 @@ fn remove(shared: &Shared, id: u64, bytes: u64) -> bool {
             true
         }
     }
-}
-
-/// `None` if the journal's bound, or what must stay free on the file system, forbids it.
-fn prepare(shared: &Shared) -> io::Result<Option<Prepared>> {
-    let bytes = shared.limits.segment_bytes;
-    // A position must never find the journal full.
-    let reserved: u64 = shared.positions().iter().map(|position| position.unallocated()).sum();
-    if shared.allocated() + reserved + bytes > shared.limits.bytes_max {
-        return Ok(None);
-    }
-    if shared.disk.free_bytes()? < bytes.saturating_add(shared.limits.free_bytes_min) {
-        return Ok(None);
-    }
-    let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
-    let name = segment::name(id);
-    let file = shared.disk.create(&name)?;
-    let made = || -> io::Result<()> {
-        file.allocate(bytes)?;
-        file.sync()?;
-        if shared.is(Mutant::NoDirectorySync) {
-            return Ok(());
-        }
-        shared.disk.sync_dir("")
-    };
-    if let Err(error) = made() {
-        if let Err(error) = shared.disk.remove(&name) {
-            warn!(name, %error, "an unusable segment cannot be removed");
-        }
-        return Err(error);
-    }
-    shared.allocate(bytes);
-    Ok(Some(Prepared { id, file, bytes }))
 }

@@ -31,6 +31,7 @@ mod catalog;
 mod desk;
 mod keeper;
 mod shared;
+mod spare;
 mod stats;
 
 mod fetch;

@@ -135,12 +135,12 @@ impl Log {
     /// a file without a header never held anything that was acknowledged.
     fn activate(&mut self) -> Result<Active, CommitError> {
         let shared = &self.shared;
-        let Some(Prepared { id, file, bytes }) = shared.desk.take_prepared() else {
+        let Some(Prepared { id, file, bytes, salt }) = shared.desk.take_prepared() else {
             return Err(CommitError::NoSegment);
         };
         let header = Header {
             id,
-            salt: shared.disk.entropy(),
+            salt,
             first_seq: self.durable + 1,
             capacity: bytes,
             journal: shared.journal,

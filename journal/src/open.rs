@@ -31,6 +31,7 @@ use crate::queue::Queue;
 use crate::reader::Fates;
 use crate::recover;
 use crate::shared::{BooksAt, Head, Shared, lock};
+use crate::spare::Spares;
 use crate::stats::Stats;
 use crate::writer::Writer;
 
@@ -131,6 +132,7 @@ pub(crate) fn prepare(
         tail: Mutex::default(),
         positions: Mutex::new(found.positions),
         desk: Desk::default(),
+        spares: Spares::default(),
         stats: Stats::default(),
         allocated: AtomicU64::new(found.allocated),
         next_id: AtomicU64::new(found.next_id),

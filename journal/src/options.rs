@@ -145,6 +145,7 @@ pub(crate) enum Mutant {
     SyncRetriedAfterFailure,
     NoPayloadChecksum,
     StopAtTheFirstBadFrame,
+    OldSaltKept,
 }
 
 impl Default for Limits {

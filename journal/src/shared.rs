@@ -19,6 +19,7 @@ use crate::desk::Desk;
 use crate::disk::{Disk, Lock};
 use crate::options::{Limits, Mutant};
 use crate::position::Position;
+use crate::spare::Spares;
 use crate::stats::Stats;
 
 /// Beyond so many the list ends; the counter goes on.
@@ -67,6 +68,8 @@ pub(crate) struct Shared {
     pub(crate) tail: Mutex<Tail>,
     pub(crate) positions: Mutex<Vec<Arc<Position>>>,
     pub(crate) desk: Desk,
+    /// Recycled files, ready to become segments again.
+    pub(crate) spares: Spares,
     pub(crate) stats: Stats,
     /// Bytes of everything in the directory.
     pub(crate) allocated: AtomicU64,

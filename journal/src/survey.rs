@@ -89,9 +89,10 @@ pub(crate) fn segments(disk: &dyn Disk, entries: &[Entry]) -> Vec<Surveyed> {
     let mut found: Vec<_> = entries
         .iter()
         .filter_map(named)
-        .map(|(id, bytes)| {
-            let what = look(disk, id, bytes).unwrap_or_else(What::Unreadable);
-            Surveyed { id, bytes, what }
+        .filter_map(|(id, bytes)| match look(disk, id, bytes) {
+            // A living journal frees segments while `verify` walks.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            looked => Some(Surveyed { id, bytes, what: looked.unwrap_or_else(What::Unreadable) }),
         })
         .collect();
     found.sort_unstable_by_key(|surveyed| surveyed.id);
@@ -104,6 +105,14 @@ pub(crate) fn begins(surveyed: &Surveyed) -> Option<u64> {
         What::Segment { header, .. } => Some(header.first_seq),
         What::Newer { first_seq } => Some(*first_seq),
         What::Unused | What::Damaged { .. } | What::Unreadable(_) => None,
+    }
+}
+
+/// Whether the file still is this segment: a living journal frees and recycles.
+pub(crate) fn is_still(disk: &dyn Disk, header: &Header, bytes: u64) -> bool {
+    match look(disk, header.id, bytes) {
+        Ok(What::Segment { header: now, .. }) => now.salt == header.salt,
+        _ => false,
     }
 }
 

@@ -94,7 +94,7 @@ pub(crate) fn verify_disk(disk: &Arc<dyn Disk>, entries: &[Entry]) -> io::Result
     let mut segments = Vec::new();
     for (index, surveyed) in surveyed.into_iter().enumerate() {
         let next = begins.iter().skip(index + 1).find_map(|first_seq| *first_seq);
-        segments.push(segment(surveyed, next, highest, &limits));
+        segments.extend(segment(&**disk, surveyed, next, highest, &limits));
     }
     let in_quarantine: u64 = quarantine.iter().map(|(_, bytes)| bytes).sum();
     let bytes = entries.iter().map(|entry| entry.bytes).sum::<u64>() + in_quarantine;
@@ -136,7 +136,14 @@ fn positions(disk: &dyn Disk, entries: &[Entry]) -> Vec<(PositionReport, u64)> {
     ids.into_iter().map(report).collect()
 }
 
-fn segment(surveyed: Surveyed, next: Option<u64>, highest: u64, limits: &Limits) -> SegmentReport {
+/// `None` if a living journal freed it meanwhile.
+fn segment(
+    disk: &dyn Disk,
+    surveyed: Surveyed,
+    next: Option<u64>,
+    highest: u64,
+    limits: &Limits,
+) -> Option<SegmentReport> {
     let mut report = SegmentReport {
         name: segment::name(surveyed.id),
         bytes: surveyed.bytes,
@@ -154,6 +161,9 @@ fn segment(surveyed: Surveyed, next: Option<u64>, highest: u64, limits: &Limits)
             let end = trailer.as_ref().map_or(end, |trailer| trailer.end);
             let below = next.unwrap_or(u64::MAX);
             let content = survey::content(&file, &header, end, below, limits);
+            if !survey::is_still(disk, &header, surveyed.bytes) {
+                return None;
+            }
             let known = next.map_or(highest, |next| next - 1);
             report.first = Seq(header.first_seq);
             report.last = Seq(content.last);
@@ -172,7 +182,7 @@ fn segment(surveyed: Surveyed, next: Option<u64>, highest: u64, limits: &Limits)
         What::Damaged { .. } => report.state = SegmentState::Damaged,
         What::Unreadable(error) => report.state = SegmentState::Unreadable(error.to_string()),
     }
-    report
+    Some(report)
 }
 
 /// What its trailer vouches for and is not there, is corrupt.

@@ -92,3 +92,8 @@ fn a_payload_that_is_not_checked_is_caught() {
 fn a_scan_that_stops_at_the_first_bad_frame_is_caught() {
     is_caught(Mutant::StopAtTheFirstBadFrame);
 }
+
+#[test]
+fn a_recycled_segment_with_its_old_salt_is_caught() {
+    is_caught(Mutant::OldSaltKept);
+}

@@ -1,6 +1,7 @@
 //! One seed's life of a journal.
 
 use std::{
+    collections::BTreeSet,
     path::Path,
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -14,6 +15,7 @@ use super::model::Model;
 use crate::Fates;
 use crate::Kept;
 use crate::Ticket;
+use crate::catalog::Place;
 use crate::disk::{Disk, sim::SimDisk};
 use crate::keeper;
 use crate::mark;
@@ -47,6 +49,7 @@ struct Rig {
     next_id: u64,
     /// Of the last acknowledged group.
     last_segment: u64,
+    salts: BTreeSet<u64>,
     life: Option<Life>,
 }
 
@@ -106,6 +109,7 @@ impl Rig {
             now: Instant::now(),
             next_id: 1,
             last_segment: 0,
+            salts: BTreeSet::new(),
             life: None,
         }
     }
@@ -115,8 +119,14 @@ impl Rig {
             0..30 => self.append(),
             30..55 => self.commit()?,
             55..65 => self.keep(),
-            65..80 => self.read()?,
-            80..90 => self.settle(),
+            65..80 => {
+                let output = self.any_output();
+                self.read(output)?;
+            }
+            80..90 => {
+                let output = self.any_output();
+                self.settle(output);
+            }
             90..92 if self.plan.space_is_short => {
                 let space = if self.rng.bool() { SPACE } else { self.disk.used() };
                 self.disk.set_space(space);
@@ -125,6 +135,7 @@ impl Rig {
             93..95 => self.end(End::PowerCut)?,
             95..96 => self.end(End::Kill)?,
             96..97 => self.end(End::Clean)?,
+            97..98 => self.flow()?,
             _ => self.now += Duration::from_millis(self.rng.u64(0..3000)),
         }
         if self.disk.is_off() {
@@ -170,7 +181,15 @@ impl Rig {
                 Err("a mark moved though its group failed".to_owned())
             };
         };
-        self.last_segment = life.shared.active.load(Ordering::Relaxed);
+        let active = life.shared.active.load(Ordering::Relaxed);
+        if active != 0 && active != std::mem::replace(&mut self.last_segment, active) {
+            let places = life.shared.catalog.places();
+            let newest = places.iter().rev().find_map(Place::known).expect("active");
+            // Rising numbers hide an old salt, until two faults meet.
+            if !self.salts.insert(newest.salt) {
+                return Err(format!("segment {active} has the salt of an earlier one"));
+            }
+        }
         self.model.acknowledge(life.trying.take().unwrap_or_default());
         let (mut tickets, _) = life.group.take_settlement();
         mark::settle(&mut tickets, &proof);
@@ -205,10 +224,30 @@ impl Rig {
         keeper::round(&life.shared, self.now, &mut life.trouble);
     }
 
-    fn read(&mut self) -> Checked {
+    fn any_output(&mut self) -> usize {
+        self.rng.usize(0..self.life.as_ref().expect("open").outs.len())
+    }
+
+    /// Everything keeps up: segments fill, are freed and used again.
+    fn flow(&mut self) -> Checked {
+        for _ in 0..self.rng.u8(4..16) {
+            self.append();
+            self.commit()?;
+            for output in 0..self.life.as_ref().expect("open").outs.len() {
+                self.read(output)?;
+                self.settle(output);
+            }
+            self.keep();
+            if self.disk.is_off() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, output: usize) -> Checked {
         let life = self.life.as_mut().expect("open");
-        let index = self.rng.usize(0..life.outs.len());
-        let out = &mut life.outs[index];
+        let out = &mut life.outs[output];
         for _ in 0..self.rng.u8(1..40) {
             if out.leases.len() >= 20 || self.disk.is_off() {
                 break;
@@ -229,10 +268,9 @@ impl Rig {
         Ok(())
     }
 
-    fn settle(&mut self) {
+    fn settle(&mut self, output: usize) {
         let life = self.life.as_mut().expect("open");
-        let index = self.rng.usize(0..life.outs.len());
-        let out = &mut life.outs[index];
+        let out = &mut life.outs[output];
         for _ in 0..self.rng.u8(1..40) {
             if out.leases.is_empty() {
                 return;

@@ -1,4 +1,8 @@
 //! The positions: the newest valid record of each output.
+//!
+//! It is written again before it counts as on the disk: after a sync that failed, in a process that
+//! was killed, it may be in the page cache only, and called clean. A crash meanwhile leaves the
+//! other record, and nothing was freed since that one was the newest.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -77,10 +81,14 @@ pub(super) fn positions(
         if let Some(alarm) = alarm {
             error!(output = %id, %alarm, "position");
         }
+        let unsure = alarm.is_none() && !write_again(&slots, generation);
+        let (generation, low) = if unsure { (generation - 1, None) } else { (generation, low) };
         let files = slots.map(|read| match read {
             // Written in place only over a record of ours; anything else is made anew.
             Some(Read { parsed: Parsed::Valid(record), file, .. })
-                if record.journal == journal && low.is_some() =>
+                if record.journal == journal
+                    && alarm.is_none()
+                    && record.generation <= generation =>
             {
                 file
             }
@@ -90,6 +98,17 @@ pub(super) fn positions(
         positions.push(Arc::new(Position::new(id, ledger, slots, alarm)));
     }
     positions
+}
+
+/// The record of that generation, once more into its own place. `false`: it must be made anew.
+fn write_again(slots: &[Option<Read>; 2], generation: u64) -> bool {
+    slots.iter().flatten().any(|read| match (&read.parsed, &read.file) {
+        (Parsed::Valid(record), Some(file)) if record.generation == generation => {
+            let written = file.write_all_at(&record.bytes(), 0).and_then(|()| file.sync());
+            written.inspect_err(|error| warn!(%error, "position cannot be written")).is_ok()
+        }
+        _ => false,
+    })
 }
 
 fn from_the_oldest(kind: Kind, oldest: Option<&Arc<crate::catalog::Segment>>) -> Ledger {

@@ -10,7 +10,7 @@ use crate::catalog::{Extent, Segment};
 use crate::disk::{self, File};
 use crate::options::PAGE;
 use crate::quarantine;
-use crate::segment::{self, HEADER_END, Header, Trailer};
+use crate::segment::{self, HEADER_END, Header, PAGE_BYTES, Trailer};
 use crate::survey::{self, Content, Missing};
 
 pub(super) struct Tail {
@@ -32,6 +32,11 @@ pub(super) fn recover(recovering: &mut Recovering<'_>, tail: &Tail) -> (Option<S
     let durable = content.durable_upto.max(known);
     let Missing { lost, torn } = content.missing(durable);
     recovering.name_lost(id, &lost, tail.marks);
+    if durable <= content.last && is_recycled(tail) {
+        // Behind the last frame lies what the file held before.
+        let end = content.end;
+        content.garbage.retain(|(from, _)| *from < end);
+    }
     if !lost.is_empty() {
         keep_damaged(recovering, id, &content);
     }
@@ -104,6 +109,13 @@ fn seal(file: &dyn File, trailer: &Trailer, bytes: u64) -> io::Result<u64> {
     file.write_all_at(&page, cut - PAGE)?;
     file.sync()?;
     Ok(cut)
+}
+
+/// Whether the file was another segment before: then that one's trailer is still there.
+fn is_recycled(tail: &Tail) -> bool {
+    let mut page = vec![0; PAGE_BYTES];
+    let read = disk::read_exact_at(&*tail.file, &mut page, tail.bytes.saturating_sub(PAGE));
+    read.is_ok() && Trailer::parse(&page).is_some()
 }
 
 fn keep_damaged(recovering: &mut Recovering<'_>, id: u64, content: &Content) {

@@ -143,6 +143,40 @@ async fn segments_go_when_every_position_has_passed_them_and_not_before() {
 }
 
 #[tokio::test]
+async fn freed_segments_are_recycled_two_at_most_and_what_they_held_never_comes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = small(dir.path());
+    let spares = || {
+        let names = fs::read_dir(dir.path()).unwrap();
+        let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with("free-")).count()
+    };
+    let (journal, appender, _) = open(&options).unwrap();
+    let mut reader = journal.reader(&output(), Start::Oldest).unwrap();
+    let mut rejects = journal.rejects().unwrap();
+    let (mut mark, mut spares_most) = (Mark::new(), 0);
+    for n in 0..200 {
+        append_all(&appender, &mut mark, std::iter::once(long(n))).await;
+        let lease = next(&mut reader).await.unwrap();
+        assert_eq!(texts(&lease), [long(n)]);
+        confirm(lease);
+        while !rejects.at_head() {
+            assert!(timeout(Duration::from_millis(1), rejects.next()).await.is_err());
+        }
+        spares_most = spares_most.max(spares());
+    }
+    assert!((1..=2).contains(&spares_most), "{spares_most}");
+    assert_eq!(journal.status().damaged_frames, 0);
+    drop((appender, reader, rejects));
+    close(journal).await;
+    let verified = verify(dir.path()).unwrap();
+    assert!(verified.is_sound(), "{verified:#?}");
+    let (all, position, recovery) = read(&options).await;
+    assert_eq!((all.len(), position.fates.confirmed, recovery.torn_bytes), (0, 200, 0));
+    assert_eq!(spares(), 0, "recycled files are removed at open");
+}
+
+#[tokio::test]
 async fn a_damaged_payload_and_a_zeroed_page_cost_their_frames_and_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let options = small(dir.path());
