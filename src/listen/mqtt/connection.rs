@@ -149,6 +149,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             drop(timeout(end::DRAIN_MAX, submitting).await);
         }
         self.outbox.arrived();
+        // What came meanwhile goes next: the client may be silent until it is answered.
+        self.seal();
         self.charge()?;
         served
     }
@@ -187,7 +189,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Writes what the mark sets free, and whatever else is to be said.
     fn poll_answers(&mut self, cx: &mut Context<'_>) -> Result<(), Ending> {
-        if self.session.owes() && self.outbox.poll_kept(cx)?.is_ready() {
+        // Until it is pending, or nothing is owed: only then will the next move wake this task.
+        while self.session.owes() && self.outbox.poll_kept(cx)?.is_ready() {
             self.answer();
         }
         let written = self.output.poll_write(cx, &mut self.stream);

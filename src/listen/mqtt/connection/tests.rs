@@ -18,6 +18,7 @@ use crate::listen::mqtt::packet::Violation;
 mod brakes;
 mod clocks;
 mod parts;
+mod silence;
 
 const CONNECT_311: &[u8] = b"\x10\x0e\x00\x04MQTT\x04\x02\x00\x0a\x00\x02d1";
 const CONNECT_5: &[u8] = b"\x10\x0f\x00\x04MQTT\x05\x02\x00\x0a\x00\x00\x02d1";
