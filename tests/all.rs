@@ -18,6 +18,7 @@ mod delivery;
 mod durability;
 mod fleet;
 mod http;
+mod metrics;
 mod mqtt;
 #[cfg(feature = "faults")]
 mod panics;

@@ -50,7 +50,7 @@ pub async fn watch(source: Arc<dyn Source>, shutdown: CancellationToken) {
     let mut ticks = interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
-        let now = source.raised();
+        let now = source.look();
         for (alarm, words) in now.iter().filter(|(alarm, _)| !before.contains_key(alarm)) {
             warn!(alarm = alarm.name.label(), about = %alarm.about, "{words}");
         }
@@ -63,7 +63,8 @@ pub async fn watch(source: Arc<dyn Source>, shutdown: CancellationToken) {
 
 /// Whoever knows what is up.
 pub trait Source: Send + Sync {
-    fn raised(&self) -> Raised;
+    /// Looks, and remembers what only a series of looks can tell.
+    fn look(&self) -> Raised;
 }
 
 #[cfg(test)]

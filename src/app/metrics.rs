@@ -1,4 +1,4 @@
-//! What `/metrics` shows beyond the stages' own counters: connections, the journal, alarms.
+//! What `/metrics` shows beyond the stages' own counters: connections, latencies, the journal, alarms.
 //!
 //! No label has values that a device chooses.
 
@@ -15,13 +15,16 @@ use prometheus_client::{
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
     registry::{Registry, Unit},
 };
+use tokio::time::Instant;
 
 use super::alarms::{Name, Raised};
+use super::fill::Fill;
 use crate::collect::broker;
 use crate::listen::accept;
 use crate::stats::Counter;
 use crate::stats::Family;
 use crate::stats::Gauge;
+use crate::stats::Histogram;
 
 /// The registry in the `OpenMetrics` text format.
 pub(super) fn text(registry: &Registry) -> String {
@@ -33,33 +36,53 @@ pub(super) fn text(registry: &Registry) -> String {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ListenerLabel {
+pub(super) struct ListenerLabel {
     listener: &'static str,
 }
 
-/// The connections of all listeners, in one family each: every listener counts them alike.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Connections(Arc<Mutex<Vec<(ListenerLabel, accept::Stats)>>>);
+/// What several parts count alike, by their labels: one family each. Clones share what is in it.
+#[derive(Debug)]
+pub(super) struct Shared<L, T>(Arc<Mutex<Vec<(L, T)>>>);
 
-impl Connections {
+impl<L, T> Clone for Shared<L, T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<L: Clone, T: Clone> Shared<L, T>
+where
+    Self: Collector,
+{
     pub(super) fn register(registry: &mut Registry) -> Self {
-        let connections = Self::default();
-        registry.register_collector(Box::new(connections.clone()));
-        connections
+        let shared = Self(Arc::default());
+        registry.register_collector(Box::new(shared.clone()));
+        shared
     }
 
+    fn push(&self, label: L, counted: T) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((label, counted));
+    }
+
+    /// `None` if there is nothing: a family without a series is not valid `OpenMetrics`.
+    fn look(&self) -> Option<Vec<(L, T)>> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        (!all.is_empty()).then_some(all)
+    }
+}
+
+/// The connections of all listeners.
+pub(super) type Connections = Shared<ListenerLabel, accept::Stats>;
+
+impl Connections {
     pub(super) fn add(&self, listener: &'static str, ports: &accept::Stats) {
-        let mut listeners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        listeners.push((ListenerLabel { listener }, ports.clone()));
+        self.push(ListenerLabel { listener }, ports.clone());
     }
 }
 
 impl Collector for Connections {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let listeners = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if listeners.is_empty() {
-            return Ok(()); // A family without a series is not valid OpenMetrics.
-        }
+        let Some(listeners) = self.look() else { return Ok(()) };
         let help = "Connections open now";
         let mut open = encoder.encode_descriptor("connections", help, None, MetricType::Gauge)?;
         for (label, ports) in &listeners {
@@ -77,36 +100,44 @@ impl Collector for Connections {
     }
 }
 
+/// How long each listener's devices waited for their acknowledgement.
+pub(super) type AckLatencies = Shared<ListenerLabel, Histogram>;
+
+impl AckLatencies {
+    pub(super) fn add(&self, listener: &'static str, latency: &Histogram) {
+        self.push(ListenerLabel { listener }, latency.clone());
+    }
+}
+
+impl Collector for AckLatencies {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(listeners) = self.look() else { return Ok(()) };
+        let help = "From the last byte of what was read to its acknowledgement";
+        let (unit, kind) = (Some(&Unit::Seconds), MetricType::Histogram);
+        let mut family = encoder.encode_descriptor("ack_latency", help, unit, kind)?;
+        listeners
+            .iter()
+            .try_for_each(|(label, latency)| latency.encode(family.encode_family(label)?))
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct BrokerLabel {
+pub(super) struct BrokerLabel {
     broker: String,
 }
 
 /// The broker collectors, by the id that the configuration gives them.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Brokers(Arc<Mutex<Vec<Broker>>>);
-
-type Broker = (BrokerLabel, Arc<broker::Stats>);
+pub(super) type Brokers = Shared<BrokerLabel, Arc<broker::Stats>>;
 
 impl Brokers {
-    pub(super) fn register(registry: &mut Registry) -> Self {
-        let brokers = Self::default();
-        registry.register_collector(Box::new(brokers.clone()));
-        brokers
-    }
-
     pub(super) fn add(&self, id: &str, stats: &Arc<broker::Stats>) {
-        let mut brokers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        brokers.push((BrokerLabel { broker: id.to_owned() }, Arc::clone(stats)));
+        self.push(BrokerLabel { broker: id.to_owned() }, Arc::clone(stats));
     }
 }
 
 impl Collector for Brokers {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let brokers = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if brokers.is_empty() {
-            return Ok(()); // A family without a series is not valid OpenMetrics.
-        }
+        let Some(brokers) = self.look() else { return Ok(()) };
         let help = "1 while connected and subscribed";
         let mut family =
             encoder.encode_descriptor("broker_connected", help, None, MetricType::Gauge)?;
@@ -131,17 +162,19 @@ impl Collector for Brokers {
 
 /// The journal's own counts, asked for when somebody looks.
 #[derive(Debug)]
-pub(super) struct JournalMetrics(Watcher);
-
-impl JournalMetrics {
-    pub(super) fn new(journal: Watcher) -> Self {
-        Self(journal)
-    }
+pub(super) struct JournalMetrics {
+    pub(super) journal: Watcher,
+    pub(super) fill: Arc<Mutex<Fill>>,
 }
 
 impl Collector for JournalMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let status = self.0.status();
+        let status = self.journal.status();
+        let help =
+            "Until the journal is full, if it goes on filling as it did; +Inf while it does not";
+        let metric =
+            encoder.encode_descriptor("journal_seconds_to_full", help, None, MetricType::Gauge)?;
+        ConstGauge::new(seconds_to_full(&self.fill, &status)).encode(metric)?;
         let mut gauge = |name: &str, help: &str, unit: Option<&Unit>, value: u64| {
             let metric = encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?;
             ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(metric)
@@ -170,6 +203,11 @@ impl Collector for JournalMetrics {
     }
 }
 
+pub(super) fn seconds_to_full(fill: &Mutex<Fill>, journal: &journal::Status) -> f64 {
+    let fill = fill.lock().unwrap_or_else(PoisonError::into_inner);
+    fill.seconds_to_full(Instant::now(), journal.bytes, journal.bytes_max)
+}
+
 fn sync_duration(encoder: &mut DescriptorEncoder<'_>, syncs: &SyncStats) -> fmt::Result {
     const MICROS: f64 = 1_000_000.0;
     let help = "How long the syncs of groups took";
@@ -178,7 +216,7 @@ fn sync_duration(encoder: &mut DescriptorEncoder<'_>, syncs: &SyncStats) -> fmt:
     #[expect(clippy::cast_precision_loss, reason = "bounds of buckets, 5 s at most")]
     let bounds = SYNC_BUCKETS_US.iter().map(|micros| *micros as f64 / MICROS);
     let buckets: Vec<(f64, u64)> =
-        bounds.chain([f64::MAX]).zip(syncs.buckets.iter().copied()).collect();
+        bounds.chain([f64::INFINITY]).zip(syncs.buckets.iter().copied()).collect();
     metric.encode_histogram::<[(&str, &str); 0]>(
         syncs.sum.as_secs_f64(),
         syncs.count,

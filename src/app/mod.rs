@@ -9,6 +9,7 @@
 
 pub mod alarms;
 pub mod control;
+mod fill;
 mod inputs;
 mod metrics;
 mod outputs;

@@ -2,7 +2,11 @@
 //!
 //! Holds no appender, so that it may outlive the inputs.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use journal::open::Watcher;
 use journal::{PositionStatus, Room};
@@ -11,7 +15,10 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::alarms::{Alarm, Name, Raised, Source};
-use super::metrics::{AlarmMetrics, Brokers, Connections, JournalMetrics, text};
+use super::fill::Fill;
+use super::metrics::{
+    AckLatencies, AlarmMetrics, Brokers, Connections, JournalMetrics, seconds_to_full, text,
+};
 use super::status;
 use crate::collect::broker;
 use crate::intake::stats::Stats as IntakeStats;
@@ -26,10 +33,12 @@ pub(super) struct Reporter {
     started: Instant,
     journal: Watcher,
     journal_dir: PathBuf,
+    fill: Arc<Mutex<Fill>>,
     inputs: Vec<Input>,
     outputs: Vec<Output>,
     output_metrics: output::Metrics,
     connections: Connections,
+    ack_latencies: AckLatencies,
     brokers: Brokers,
     alarms: AlarmMetrics,
     registry: Registry,
@@ -55,17 +64,22 @@ impl Reporter {
         let output_metrics = output::Metrics::default();
         output_metrics.register(&mut registry);
         let connections = Connections::register(&mut registry);
+        let ack_latencies = AckLatencies::register(&mut registry);
         let brokers = Brokers::register(&mut registry);
         let alarms = AlarmMetrics::register(&mut registry);
-        registry.register_collector(Box::new(JournalMetrics::new(journal.clone())));
+        let fill = Arc::<Mutex<Fill>>::default();
+        let metrics = JournalMetrics { journal: journal.clone(), fill: Arc::clone(&fill) };
+        registry.register_collector(Box::new(metrics));
         Self {
             started: Instant::now(),
             journal,
             journal_dir,
+            fill,
             inputs: Vec::new(),
             outputs: Vec::new(),
             output_metrics,
             connections,
+            ack_latencies,
             brokers,
             alarms,
             registry,
@@ -79,12 +93,15 @@ impl Reporter {
     pub(super) fn mqtt(&mut self, address: Option<SocketAddr>, stats: &mqtt::Stats) {
         stats.register(&mut self.registry);
         self.connections.add("mqtt", &stats.ports);
+        self.ack_latencies.add("mqtt", &stats.ack_latency);
         self.input("mqtt".into(), shown(address), stats.ports.connections.clone());
     }
 
     pub(super) fn http(&mut self, address: Option<SocketAddr>, stats: &http::Stats) {
         stats.register(&mut self.registry);
         self.connections.add("http", &stats.ports);
+        self.ack_latencies.add("http", &stats.ack_latency);
+        self.ack_latencies.add("ws", &stats.websocket.ack_latency);
         self.input("http".into(), shown(address), stats.ports.connections.clone());
     }
 
@@ -133,6 +150,7 @@ impl Reporter {
                 bytes: journal.bytes,
                 bytes_max: journal.bytes_max,
                 full: matches!(journal.room, Room::Full { .. }),
+                seconds_to_full: seconds(seconds_to_full(&self.fill, &journal)),
                 durable_seq: journal.durable.0,
                 syncs: journal.syncs.count,
             },
@@ -182,6 +200,14 @@ impl Input {
 }
 
 impl Source for Reporter {
+    fn look(&self) -> Raised {
+        let bytes = self.journal.status().bytes;
+        self.fill.lock().unwrap_or_else(PoisonError::into_inner).note(Instant::now(), bytes);
+        self.raised()
+    }
+}
+
+impl Reporter {
     fn raised(&self) -> Raised {
         let journal = self.journal.status();
         let mut raised = Raised::new();
@@ -215,6 +241,16 @@ impl Source for Reporter {
         }
         raised
     }
+}
+
+/// Whole seconds, if ever.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "never negative, and an `as` cast saturates"
+)]
+fn seconds(seconds: f64) -> Option<u64> {
+    seconds.is_finite().then_some(seconds as u64)
 }
 
 fn shown(address: Option<SocketAddr>) -> String {

@@ -61,7 +61,11 @@ pub fn screen(status: &Status) -> String {
         "journal  {} of {}{}, durable up to {}, {} syncs  ({})",
         bytes(journal.bytes),
         bytes(journal.bytes_max),
-        if journal.full { ", FULL" } else { "" },
+        match journal.seconds_to_full {
+            _ if journal.full => ", FULL".to_owned(),
+            Some(seconds) => format!(", full in {}", duration(seconds)),
+            None => String::new(),
+        },
         journal.durable_seq,
         journal.syncs,
         journal.dir

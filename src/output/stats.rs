@@ -305,15 +305,14 @@ impl Collector for Outputs {
         let outputs = self.lock().clone();
         let help = "Age of the oldest reading that was taken from the journal and is not settled";
         let gauge = MetricType::Gauge;
-        let mut lag =
-            encoder.encode_descriptor("tidegate_output_lag", help, Some(&Unit::Seconds), gauge)?;
+        let mut lag = encoder.encode_descriptor("output_lag", help, Some(&Unit::Seconds), gauge)?;
         for stats in &outputs {
             let label = OutputLabel { output: stats.output.clone() };
             let seconds = stats.lag(SystemTime::now()).as_secs_f64();
             ConstGauge::new(seconds).encode(lag.encode_family(&label)?)?;
         }
         let help = "1 for the state that the output is in";
-        let mut state = encoder.encode_descriptor("tidegate_output_state", help, None, gauge)?;
+        let mut state = encoder.encode_descriptor("output_state", help, None, gauge)?;
         for stats in &outputs {
             let current = stats.status().state;
             for one in State::ALL {
@@ -343,12 +342,12 @@ mod tests {
         let mut page = String::new();
         text::encode(&mut page, &registry).unwrap();
         for line in [
-            "tidegate_output_readings_total{output=\"home\",fate=\"confirmed\"} 7\n",
-            "tidegate_output_readings_total{output=\"home\",fate=\"dead\"} 1\n",
-            "tidegate_output_readings_total{output=\"cloud\",fate=\"dead\"} 0\n",
-            "tidegate_output_state{output=\"cloud\",state=\"misconfigured\"} 1\n",
-            "tidegate_output_state{output=\"cloud\",state=\"running\"} 0\n",
-            "tidegate_output_lag_seconds{output=\"home\"} 0.0\n",
+            "\ntidegate_output_readings_total{output=\"home\",fate=\"confirmed\"} 7\n",
+            "\ntidegate_output_readings_total{output=\"home\",fate=\"dead\"} 1\n",
+            "\ntidegate_output_readings_total{output=\"cloud\",fate=\"dead\"} 0\n",
+            "\ntidegate_output_state{output=\"cloud\",state=\"misconfigured\"} 1\n",
+            "\ntidegate_output_state{output=\"cloud\",state=\"running\"} 0\n",
+            "\ntidegate_output_lag_seconds{output=\"home\"} 0.0\n",
         ] {
             assert!(page.contains(line), "{line} is not in\n{page}");
         }

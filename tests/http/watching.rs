@@ -26,9 +26,18 @@ async fn watchers_get_metrics_and_probes() {
     let inside = Inside::start(Settings::default()).await;
     assert_eq!(ask(inside.port, "GET /healthz", &[], b"").await.status, 200);
     assert_eq!(ask(inside.port, "GET /readyz", &[], b"").await.status, 200);
-    let answer = ask(inside.port, "GET /metrics", &[], b"").await;
-    assert!(answer.header("content-type").unwrap().starts_with("application/openmetrics-text"));
-    assert!(answer.body.contains("tidegate_up 1"));
+    for (accept, given) in [
+        (
+            "application/openmetrics-text;version=1.0.0,text/plain;q=0.3",
+            "application/openmetrics-text",
+        ),
+        ("*/*", "text/plain; version=0.0.4"),
+    ] {
+        let answer = ask(inside.port, "GET /metrics", &[("accept", accept)], b"").await;
+        assert!(answer.header("content-type").unwrap().starts_with(given));
+        assert!(answer.body.contains("tidegate_up 1"));
+        assert_eq!(answer.body.contains("# EOF"), given.starts_with("application"));
+    }
     inside.stop().await;
 }
 

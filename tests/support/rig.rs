@@ -25,7 +25,8 @@ pub struct Rig {
     pub gateway: Gateway,
     pub database: Faulty,
     /// The token's file: read again at every probe.
-    _secrets: tempfile::TempDir,
+    secrets: tempfile::TempDir,
+    limits: String,
 }
 
 /// Where a fleet's topics go: measurement and device as the ledger knows them.
@@ -44,7 +45,12 @@ impl Rig {
         std::fs::write(secrets.path().join("token"), "test-token").unwrap();
         let tables = format!("{RULE}{}", output(&database.url(), secrets.path(), limits));
         let gateway = Gateway::start(&Setup { journal, tables: &tables });
-        Self { gateway, database, _secrets: secrets }
+        Self { gateway, database, secrets, limits: limits.to_owned() }
+    }
+
+    /// The output's tables, for a configuration that has more than it.
+    pub fn output_table(&self) -> String {
+        output(&self.database.url(), self.secrets.path(), &self.limits)
     }
 
     pub fn target(&self) -> Target {

@@ -17,6 +17,7 @@
 mod body;
 mod connection;
 mod delivery;
+mod exposition;
 mod inflate;
 mod influx;
 mod pieces;
@@ -115,7 +116,7 @@ impl Limits {
 /// What the listener is told about the rest of the gateway, so that it need not know it.
 #[derive(Clone)]
 pub struct House {
-    /// The text of `/metrics`.
+    /// The text of `/metrics` in the `OpenMetrics` format.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// `/readyz`: able to take readings, or the reason why not.
     pub ready: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,

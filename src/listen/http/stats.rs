@@ -6,13 +6,10 @@ use prometheus_client::{encoding::EncodeLabelSet, registry::Registry};
 use super::refusal::Why;
 use crate::listen::accept;
 use crate::listen::ws;
+use crate::stats::ACK_LATENCY_BUCKETS;
 use crate::stats::Counter;
 use crate::stats::Family;
 use crate::stats::Histogram;
-
-/// Seconds, from a page cache that answers at once to an SD card that stalls.
-const LATENCY_BUCKETS: [f64; 14] =
-    [0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 30.0];
 
 /// Counted by this listener; `app` registers them.
 #[derive(Clone, Debug)]
@@ -53,7 +50,7 @@ impl Default for Stats {
         Self {
             ports: accept::Stats::default(),
             websocket: ws::Stats::default(),
-            ack_latency: Histogram::new(LATENCY_BUCKETS),
+            ack_latency: Histogram::new(ACK_LATENCY_BUCKETS),
             answers: Family::default(),
             refused: Family::default(),
         }
@@ -61,15 +58,13 @@ impl Default for Stats {
 }
 
 impl Stats {
-    /// Registers everything but `ports`, which all listeners have alike; `registry` has the prefix
-    /// `tidegate`.
+    /// Registers everything but `ports` and the latencies, which all listeners have alike; `registry`
+    /// has the prefix `tidegate`.
     pub fn register(&self, registry: &mut Registry) {
         let help = "Requests answered, by endpoint and class of status";
         registry.register("http_requests", help, self.answers.clone());
         let help = "Requests refused as a whole, by reason";
         registry.register("http_refused", help, self.refused.clone());
-        let help = "Seconds from the last byte of a request to its durability";
-        registry.register("http_ack_latency_seconds", help, self.ack_latency.clone());
         self.websocket.register(registry);
     }
 
@@ -161,7 +156,6 @@ mod tests {
             "tidegate_http_requests_total{endpoint=\"write\",status=\"2xx\"} 1",
             "tidegate_http_requests_total{endpoint=\"other\",status=\"2xx\"} 4",
             "tidegate_http_refused_total{reason=\"full\"} 1",
-            "tidegate_http_ack_latency_seconds_count 0",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }

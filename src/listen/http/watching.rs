@@ -7,10 +7,14 @@ use axum::{
     extract::{RawQuery, State},
     response::{IntoResponse, Response},
 };
-use http::{StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use serde_json::json;
 
-use super::{Port, refusal::json_body};
+use super::{
+    Port,
+    exposition::{Exposition, classic},
+    refusal::json_body,
+};
 
 /// InfluxDB clients look at the digits before the first dot to know what they may say; we take what
 /// version 2 takes. What stands after the `+` is who we are.
@@ -57,12 +61,13 @@ pub(super) async fn ready(State(port): State<Arc<Port>>) -> Response {
     }
 }
 
-pub(super) async fn metrics(State(port): State<Arc<Port>>) -> Response {
+/// In the text format that the scraper asks for.
+pub(super) async fn metrics(State(port): State<Arc<Port>>, headers: HeaderMap) -> Response {
     let text = (port.house.metrics)();
-    let content_type = if text.trim_end().ends_with("# EOF") {
-        "application/openmetrics-text; version=1.0.0; charset=utf-8"
-    } else {
-        "text/plain; version=0.0.4; charset=utf-8"
+    let exposition = Exposition::asked_for(&headers);
+    let page = match exposition {
+        Exposition::OpenMetrics => text,
+        Exposition::Classic => classic(&text),
     };
-    ([(header::CONTENT_TYPE, content_type)], Body::from(text)).into_response()
+    ([(header::CONTENT_TYPE, exposition.content_type())], Body::from(page)).into_response()
 }

@@ -9,14 +9,11 @@ use crate::listen::mqtt::packet::Qos;
 use crate::listen::mqtt::packet::Violation;
 use crate::listen::mqtt::session::Ending;
 use crate::listen::mqtt::session::Refusal;
+use crate::stats::ACK_LATENCY_BUCKETS;
 use crate::stats::Counter;
 use crate::stats::Family;
 use crate::stats::Gauge;
 use crate::stats::Histogram;
-
-/// Seconds.
-const ACK_LATENCY_BUCKETS: [f64; 14] =
-    [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0];
 
 /// Counters since the start of the process.
 #[derive(Clone, Debug)]
@@ -109,11 +106,9 @@ impl Stats {
         }
     }
 
-    /// Registers everything but `ports`, which all listeners have alike; `registry` has the prefix
-    /// `tidegate`.
+    /// Registers everything but `ports` and `ack_latency`, which all listeners have alike; `registry`
+    /// has the prefix `tidegate`.
     pub fn register(&self, registry: &mut Registry) {
-        let help = "Seconds from reading a PUBLISH to writing its acknowledgement";
-        registry.register("mqtt_ack_latency_seconds", help, self.ack_latency.clone());
         registry.register("mqtt_clients", "Clients connected now", self.clients.clone());
         for (name, help, counter) in [
             ("connects", "Clients let in", &self.connects),
@@ -169,7 +164,6 @@ mod tests {
         stats.ended(Ending::Violation(Violation::Topic));
         stats.ended(Ending::Refused(Refusal::Full));
         stats.ended(Ending::TakenOver);
-        stats.ack_latency.observe(0.003);
         assert_eq!(stats.violations(Violation::Topic), 1);
         assert_eq!(stats.refusals(Refusal::Full), 1);
         assert_eq!(stats.publishes(Qos::AtLeastOnce), 3);
@@ -185,7 +179,6 @@ mod tests {
             "tidegate_mqtt_refused_total{reason=\"full\"} 1",
             "tidegate_mqtt_ended_total{reason=\"taken_over\"} 1",
             "tidegate_mqtt_takeovers_total 1",
-            "tidegate_mqtt_ack_latency_seconds_bucket{le=\"0.005\"} 1",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }

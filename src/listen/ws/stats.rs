@@ -2,13 +2,10 @@
 
 use prometheus_client::registry::Registry;
 
+use crate::stats::ACK_LATENCY_BUCKETS;
 use crate::stats::Counter;
 use crate::stats::Gauge;
 use crate::stats::Histogram;
-
-/// Seconds.
-const LATENCY_BUCKETS: [f64; 14] =
-    [0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 30.0];
 
 #[derive(Clone, Debug)]
 pub struct Stats {
@@ -30,12 +27,13 @@ impl Default for Stats {
             messages: Counter::default(),
             refused: Counter::default(),
             sent_back: Counter::default(),
-            ack_latency: Histogram::new(LATENCY_BUCKETS),
+            ack_latency: Histogram::new(ACK_LATENCY_BUCKETS),
         }
     }
 }
 
 impl Stats {
+    /// Registers everything but `ack_latency`, which all listeners have alike.
     pub fn register(&self, registry: &mut Registry) {
         registry.register("websocket_open", "Open WebSockets", self.open.clone());
         let help = "Messages over WebSockets";
@@ -44,7 +42,5 @@ impl Stats {
         registry.register("websocket_refused", help, self.refused.clone());
         let help = "Messages over WebSockets that were not taken and may come again";
         registry.register("websocket_sent_back", help, self.sent_back.clone());
-        let help = "Seconds from the last byte of a batch of messages to its durability";
-        registry.register("websocket_ack_latency_seconds", help, self.ack_latency.clone());
     }
 }
