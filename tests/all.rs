@@ -11,6 +11,7 @@
 mod backpressure;
 mod clients;
 mod collector;
+mod commands;
 mod connections;
 mod corpus;
 mod databases;

@@ -2,6 +2,7 @@
 
 use std::{fmt::Write as _, path::PathBuf};
 
+use anyhow::Context as _;
 use clap::Subcommand;
 use journal::{
     Verified,
@@ -21,7 +22,7 @@ pub enum Command {
 
 pub fn execute(command: &Command) -> anyhow::Result<Ending> {
     let Command::Verify { dir } = command;
-    let found = journal::verify(dir)?;
+    let found = journal::verify(dir).with_context(|| dir.display().to_string())?;
     say(&shown(&found));
     if found.is_sound() {
         return Ok(Ending::Ok);
