@@ -113,6 +113,12 @@ impl Catalog {
         self.lock().iter().find_map(Place::known).map(Arc::clone)
     }
 
+    pub(crate) fn get(&self, id: u64) -> Option<Arc<Segment>> {
+        let places = self.lock();
+        let known = places.iter().rev().filter_map(Place::known);
+        known.into_iter().find(|segment| segment.id == id).map(Arc::clone)
+    }
+
     pub(crate) fn find(&self, seq: u64) -> Found {
         let places = self.lock();
         // The last readable segment that begins at or before it; what comes before that is passed.

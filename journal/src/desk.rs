@@ -117,6 +117,12 @@ impl Desk {
         self.for_keeper.notify_one();
     }
 
+    /// As the writer's waits do.
+    #[cfg(test)]
+    pub(crate) fn want(&self, wanted: bool) {
+        lock(&self.notes).wanted = wanted;
+    }
+
     pub(crate) fn is_wanted(&self) -> bool {
         lock(&self.notes).wanted
     }
@@ -149,8 +155,10 @@ impl Desk {
     /// The writer's short wait for a segment that is being prepared, also while the journal closes.
     pub(crate) fn await_prepared_briefly(&self, at_most: Duration) {
         self.nudge();
-        let notes = lock(&self.notes);
-        drop(wait(&self.for_writer, notes, at_most, |notes| notes.prepared.is_none()));
+        let mut notes = lock(&self.notes);
+        notes.wanted = true;
+        let mut notes = wait(&self.for_writer, notes, at_most, |notes| notes.prepared.is_none());
+        notes.wanted = false;
     }
 
     /// The writer's wait for room; `false` once the journal closes.

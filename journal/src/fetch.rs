@@ -5,7 +5,10 @@
 //! passed by (another kind), or as missing. Readings of frames whose very header is gone become
 //! known when the next segment's header tells its books.
 
-use std::{io, sync::Arc};
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering},
+};
 
 use bytes::Bytes;
 use tracing::error;
@@ -112,11 +115,30 @@ impl Fetcher {
         }
     }
 
+    /// Past what was given up: the file it stands in may be gone, or another segment by now.
+    pub(crate) fn jump_to(&mut self, seq: u64, readings: u64) {
+        self.next = seq;
+        self.readings = readings;
+        self.open = None;
+        self.closed = None;
+    }
+
+    /// What is missing here was given up, and the output's ledger knows. Asked after a look at the
+    /// disk and before anything is named as lost: a segment that goes is given up before.
+    fn is_given_up(&self) -> bool {
+        self.next <= self.shared.dropped_upto.load(Ordering::Acquire)
+    }
+
     /// What is still in memory. Never blocks.
     pub(crate) fn take_from_memory(&mut self, durable: u64) -> Vec<Item> {
         let held = lock(&self.shared.tail).from(self.next, FETCH_BYTES);
         let mut items = Vec::with_capacity(held.len());
+        let mut within = 0;
         for held in held.into_iter().take_while(|held| held.seq <= durable) {
+            if std::mem::replace(&mut within, held.at.segment) != held.at.segment {
+                let segment = self.shared.catalog.get(held.at.segment);
+                items.extend(segment.and_then(|segment| self.compare_books(&segment)));
+            }
             self.next = held.seq + 1;
             items.push(if held.frame.kind == self.kind && !held.frame.is_hollow() {
                 self.readings += u64::from(held.frame.readings);
@@ -133,7 +155,11 @@ impl Fetcher {
     pub(crate) fn take_from_disk(&mut self, durable: u64) -> Vec<Item> {
         let mut items = Vec::new();
         let mut bytes = 0;
-        while self.next <= durable && bytes < FETCH_BYTES && items.len() < FETCH_ITEMS {
+        while self.next <= durable
+            && bytes < FETCH_BYTES
+            && items.len() < FETCH_ITEMS
+            && !self.is_given_up()
+        {
             let Some(mut open) = self.open.take().filter(|open| open.segment.last() >= self.next)
             else {
                 if !self.enter(durable, &mut items) {
@@ -149,6 +175,7 @@ impl Fetcher {
                     items.push(item);
                 }
                 Step::Nothing => {}
+                Step::End if self.is_given_up() => break,
                 Step::End => {
                     items.extend(self.gap_within(&mut open, None));
                     continue; // Without this segment.
@@ -165,7 +192,11 @@ impl Fetcher {
 
     /// Opens the segment that holds `next`, or comes next. `false`: it may not be read.
     fn enter(&mut self, durable: u64, items: &mut Vec<Item>) -> bool {
-        let segment = match self.shared.catalog.find(self.next) {
+        let found = self.shared.catalog.find(self.next);
+        if self.is_given_up() {
+            return false;
+        }
+        let segment = match found {
             Found::Segment(segment) => segment,
             Found::Closed(id) => {
                 self.stop_at(id, "a segment that this release cannot read");
@@ -180,18 +211,13 @@ impl Fetcher {
             }
         };
         items.extend(self.gap(&segment, segment.first_seq).map(|(item, _)| item));
-        if segment.first_seq == self.next {
-            let journaled = segment.books.of(self.kind);
-            if journaled != self.readings {
-                let missing = journaled.saturating_sub(self.readings);
-                let surplus = self.readings.saturating_sub(journaled);
-                items.push(Item::Correct { missing, surplus });
-                self.readings = journaled;
-            }
-        }
+        items.extend(self.compare_books(&segment));
         let file = match self.shared.disk.open(&segment::name(segment.id)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if self.is_given_up() {
+                    return false;
+                }
                 let gap = self.gap(&segment, segment.last() + 1); // Somebody removed it.
                 items.extend(gap.map(|(item, _)| item));
                 return true;
@@ -205,6 +231,18 @@ impl Fetcher {
         let scan = Scan::new(file, segment.salt, segment.end(), &self.shared.limits);
         self.open = Some(Open { segment, scan, garbage: Vec::new() });
         true
+    }
+
+    /// At a segment's first frame: its header tells how many readings came before.
+    fn compare_books(&mut self, segment: &Segment) -> Option<Item> {
+        let journaled = segment.books.of(self.kind);
+        if segment.first_seq != self.next || journaled == self.readings {
+            return None;
+        }
+        let missing = journaled.saturating_sub(self.readings);
+        let surplus = self.readings.saturating_sub(journaled);
+        self.readings = journaled;
+        Some(Item::Correct { missing, surplus })
     }
 
     fn step(&mut self, open: &mut Open, durable: u64) -> Step {
@@ -232,6 +270,9 @@ impl Fetcher {
         }
         if header.seq > next {
             open.scan.seek(offset);
+            if self.is_given_up() {
+                return Step::Stop;
+            }
             return self.gap_within(open, Some(header.seq)).map_or(Step::Nothing, Step::Item);
         }
         open.garbage.clear();
@@ -275,6 +316,7 @@ impl Fetcher {
                 self.next += 1;
                 Step::Item(missing(header.seq, at, 0))
             }
+            Err(Unreadable::Broken) if self.is_given_up() => Step::Stop,
             Err(Unreadable::Broken) => {
                 let end = at.offset + header.frame_len();
                 quarantine::keep(&self.shared, at.segment, at.offset, end);

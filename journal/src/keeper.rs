@@ -3,6 +3,7 @@
 //! ```text
 //! one round:  seal what is full -> remove what was given up -> write due positions
 //!             -> free what every position on the disk has passed -> prepare the next segment
+//!             -> if there is no room for one: let positions give way, and try again
 //! ```
 //! Promises: a position is on the disk before a segment that it has passed is removed or recycled.
 
@@ -17,6 +18,7 @@ use tracing::{debug, warn};
 
 use crate::catalog::{Place, Segment};
 use crate::desk::Work;
+use crate::giving_way::GivingWay;
 use crate::options::PAGE;
 use crate::position::Position;
 use crate::segment::{self, Trailer};
@@ -43,10 +45,12 @@ pub(crate) fn finish(shared: &Arc<Shared>) {
     }
 }
 
-/// What went wrong in the last round, so that it is said once.
+/// What the keeper remembers from one round to the next.
 #[derive(Debug, Default)]
 pub(crate) struct Trouble {
+    /// What went wrong, so that it is said once.
     preparing: Option<String>,
+    giving_way: GivingWay,
 }
 
 pub(crate) fn round(shared: &Arc<Shared>, now: Instant, trouble: &mut Trouble) {
@@ -57,19 +61,26 @@ pub(crate) fn round(shared: &Arc<Shared>, now: Instant, trouble: &mut Trouble) {
         }
     }
     free(shared, now);
-    if !shared.desk.has_prepared() {
+    while !shared.desk.has_prepared() {
         match spare::prepare(shared) {
             Ok(Some(prepared)) => {
                 trouble.preparing = None;
                 shared.desk.put_prepared(prepared);
             }
-            Ok(None) => {} // Full: the writer says so when it matters.
+            // Full: the writer says so when it matters.
+            Ok(None) => {
+                let wanted = shared.desk.is_wanted();
+                if !(wanted && trouble.giving_way.step(shared, now) && free(shared, now)) {
+                    break;
+                }
+            }
             Err(error) => {
                 let error = error.to_string();
                 if trouble.preparing.as_ref() != Some(&error) {
                     warn!(error, "no segment could be prepared; trying again every second");
                     trouble.preparing = Some(error);
                 }
+                break;
             }
         }
     }
@@ -124,24 +135,28 @@ fn write(shared: &Shared, position: &Position, now: Instant) {
 }
 
 /// Removes the oldest segments, as far as every position that is on the disk has passed them.
-fn free(shared: &Shared, now: Instant) {
+/// `true` if there was any.
+fn free(shared: &Shared, now: Instant) -> bool {
+    let mut freed = false;
     if !shared.in_use.load(Ordering::Acquire) {
-        return;
+        return freed;
     }
     let places = shared.catalog.places();
     // The newest stays, whatever is done with it: it tells the next open where ids go on.
     for place in places.iter().take(places.len().saturating_sub(1)) {
-        let Place::Known(segment) = place else { return };
+        let Place::Known(segment) = place else { return freed };
         if segment.id == shared.active.load(Ordering::Acquire) || !is_passed(shared, segment, now) {
-            return;
+            return freed;
         }
         let bytes = segment.extent().allocated;
-        if !spare::recycle(shared, segment.id, bytes) && !remove(shared, segment.id, bytes) {
-            return; // In order, or a gap would open before what stays.
+        if !spare::recycle(shared, segment.id) && !remove(shared, segment.id, bytes) {
+            return freed; // In order, or a gap would open before what stays.
         }
         shared.catalog.remove(segment.id);
+        freed = true;
         debug!(segment = segment::name(segment.id), "segment freed");
     }
+    freed
 }
 
 fn is_passed(shared: &Shared, segment: &Segment, now: Instant) -> bool {

@@ -7,10 +7,12 @@
 //! ```
 //! `low` is the end of the contiguous prefix that is done; the fates of what lies beyond it are
 //! kept apart, so a record written at any time holds exactly the fates of the frames up to `low`.
+//! What is cut off (`drop-oldest`) counts as dropped in the very prefix that `low` ends; a lease out
+//! of it that is confirmed after all takes its readings back out of that count.
 //! A frame has at most one live lease; one that was given up is handed out again, those behind it
 //! that are still out or done are not.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::reader::Fates;
 use crate::shared::FrameAt;
@@ -29,6 +31,10 @@ pub(crate) struct Ledger {
     entries: VecDeque<Entry>,
     /// The first frame that was given up.
     again: Option<u64>,
+    /// Something was cut off: whatever the reader has in hand is void until it has looked here.
+    jumped: bool,
+    /// Leases out of what was cut off, and their readings. No more than there are live leases.
+    revoked: BTreeMap<u64, u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -90,12 +96,60 @@ impl Ledger {
         Some((entry.first, entry.at))
     }
 
+    /// Whether the reader must go somewhere else before it takes more.
     pub(crate) fn has_again(&self) -> bool {
-        self.again.is_some()
+        self.again.is_some() || self.jumped
+    }
+
+    /// Where to go on after something was cut off, once; and the readings before.
+    pub(crate) fn take_jump(&mut self) -> Option<(u64, u64)> {
+        if !std::mem::take(&mut self.jumped) {
+            return None;
+        }
+        let next = self.next();
+        Some((next, self.readings_before(next)))
+    }
+
+    /// Whether a lease of a frame up to `last` is out.
+    pub(crate) fn is_leased_upto(&self, last: u64) -> bool {
+        let within = self.entries.iter().take_while(|entry| entry.first <= last);
+        within.into_iter().any(|entry| matches!(entry.state, State::Leased))
+    }
+
+    /// Moves past `last`: what is not done up to there is dropped. `journaled`: readings on this
+    /// output's way up to `last`, from the books. Returns how many were dropped.
+    pub(crate) fn cut(&mut self, last: u64, journaled: u64) -> u64 {
+        let before = self.fates.dropped;
+        while let Some(entry) = self.entries.pop_front_if(|entry| entry.last <= last) {
+            match entry.state {
+                State::Done(fates) => self.fates.add(&fates),
+                State::Again => self.fates.dropped += entry.readings,
+                State::Leased => {
+                    self.fates.dropped += entry.readings;
+                    self.revoked.insert(entry.first, entry.readings);
+                }
+            }
+            self.passed += entry.readings;
+            self.low = entry.last;
+        }
+        self.advance();
+        if self.low < last {
+            let unseen = (journaled - self.base.min(journaled)).saturating_sub(self.passed);
+            self.fates.dropped += unseen;
+            self.passed += unseen;
+            self.low = last;
+        }
+        let again = |entry: &Entry| matches!(entry.state, State::Again).then_some(entry.first);
+        self.again = self.entries.iter().find_map(again);
+        self.jumped = true;
+        self.fates.dropped - before
     }
 
     /// Marks the frame as out, unless it is out already or done.
     pub(crate) fn lease(&mut self, seq: u64, at: FrameAt, readings: u32, bytes: usize) -> Offer {
+        if self.jumped {
+            return Offer::Skip;
+        }
         if seq >= self.next() {
             debug_assert_eq!(seq, self.next(), "frames are offered without holes");
             self.entries.push_back(Entry {
@@ -120,7 +174,7 @@ impl Ledger {
     /// Takes note of frames that are not handed out: other kinds', or missing.
     pub(crate) fn pass(&mut self, last: u64, readings: u64, fates: &Fates, at: FrameAt) {
         let first = self.next();
-        if last < first {
+        if last < first || self.jumped {
             return; // Seen before, on an earlier way.
         }
         if let Some(Entry { last: end, readings: sum, state: State::Done(all), .. }) =
@@ -139,6 +193,9 @@ impl Ledger {
     /// Readings that are missing, or were wrongly taken for lost: found out only when the segment
     /// after the gap told its books.
     pub(crate) fn correct(&mut self, missing: u64, surplus: u64) {
+        if self.jumped {
+            return;
+        }
         self.passed += missing;
         self.fates.quarantined += missing;
         let mut left = surplus;
@@ -157,7 +214,10 @@ impl Ledger {
 
     /// A lease came back: with its readings' fates, or given up. `true` if the reader must go back.
     pub(crate) fn settle(&mut self, seq: u64, fates: Option<Fates>) -> bool {
-        let Some(entry) = self.entry_mut(seq) else { return false };
+        let Some(entry) = self.entry_mut(seq) else {
+            self.settle_late(seq, fates);
+            return false;
+        };
         let Some(fates) = fates else {
             entry.state = State::Again;
             self.again = Some(self.again.map_or(seq, |again| again.min(seq)));
@@ -167,6 +227,14 @@ impl Ledger {
         self.bytes_done += entry.bytes;
         self.advance();
         false
+    }
+
+    /// A lease out of what was cut off: it was counted as dropped, and got through after all.
+    fn settle_late(&mut self, seq: u64, fates: Option<Fates>) {
+        if let (Some(readings), Some(fates)) = (self.revoked.remove(&seq), fates) {
+            self.fates.dropped = self.fates.dropped.saturating_sub(readings);
+            self.fates.add(&fates);
+        }
     }
 
     fn advance(&mut self) {

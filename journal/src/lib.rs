@@ -29,6 +29,7 @@ mod writer;
 
 mod catalog;
 mod desk;
+mod giving_way;
 mod keeper;
 mod shared;
 mod spare;

@@ -88,8 +88,16 @@ pub fn open_with(
     disk: Arc<dyn Disk>,
     options: &Options,
 ) -> Result<(Journal, Appender, Recovery), OpenError> {
+    open_within(disk, options, options.limits())
+}
+
+pub(crate) fn open_within(
+    disk: Arc<dyn Disk>,
+    options: &Options,
+    limits: Limits,
+) -> Result<(Journal, Appender, Recovery), OpenError> {
     let failed = |action| move |source| OpenError::Io { action, path: options.dir.clone(), source };
-    let (shared, report) = prepare(disk, &options.dir, options.limits())?;
+    let (shared, report) = prepare(disk, &options.dir, limits)?;
     let queue = Arc::new(Queue::new(options.queue_bytes_max));
     let writer = Writer::new(Arc::clone(&shared), Arc::clone(&queue), options.sync_wait)
         .map_err(failed("compress in"))?;
@@ -137,6 +145,8 @@ pub(crate) fn prepare(
         allocated: AtomicU64::new(found.allocated),
         next_id: AtomicU64::new(found.next_id),
         in_use: AtomicBool::new(false),
+        dropped_upto: AtomicU64::new(0),
+        own_from: found.next_id,
         active: AtomicU64::new(0),
         died: watch::Sender::new(false),
         gaps: Mutex::default(),

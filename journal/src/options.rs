@@ -6,8 +6,10 @@ const MIB: u64 = 1024 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenFull {
+    /// Nothing more is acknowledged until the outputs have caught up.
     Block,
-    // DropOldest comes with the promise-under-fault issue.
+    /// Outputs that lag behind the oldest segment lose it, counted to the reading.
+    DropOldest,
 }
 
 /// Where an output that was never seen before starts.
@@ -88,6 +90,7 @@ impl Options {
             free_bytes_min: self.free_bytes_min,
             segment_bytes,
             tail_bytes_max: self.tail_bytes_max,
+            when_full: self.when_full,
             group_bytes_max: usize::try_from(usable / 2).unwrap_or(usize::MAX).min(1 << 20),
             ..Limits::default()
         }
@@ -132,6 +135,9 @@ pub(crate) struct Limits {
     pub(crate) compress_from: usize,
     /// Just-written frames kept in memory for readers at the head.
     pub(crate) tail_bytes_max: usize,
+    pub(crate) when_full: WhenFull,
+    /// How long leases out of a segment that must go may take to settle.
+    pub(crate) lease_wait: Duration,
     #[cfg(test)]
     pub(crate) mutant: Option<Mutant>,
 }
@@ -146,6 +152,7 @@ pub(crate) enum Mutant {
     NoPayloadChecksum,
     StopAtTheFirstBadFrame,
     OldSaltKept,
+    LossNotCounted,
 }
 
 impl Default for Limits {
@@ -158,6 +165,8 @@ impl Default for Limits {
             frame_bytes: 64 * 1024,
             compress_from: 1024,
             tail_bytes_max: 2 * 1024 * 1024,
+            when_full: WhenFull::Block,
+            lease_wait: Duration::from_secs(5),
             #[cfg(test)]
             mutant: None,
         }

@@ -19,6 +19,7 @@ use std::{
 use tokio::{sync::Notify, time::Instant};
 use tracing::warn;
 
+use crate::Books;
 use crate::Kind;
 use crate::OutputId;
 use crate::disk::{self, Disk, File};
@@ -48,6 +49,8 @@ pub(crate) struct Position {
     pub(crate) given_up: Notify,
     /// A reader lives.
     pub(crate) taken: AtomicBool,
+    /// An output has asked for it since the journal was opened.
+    claimed: AtomicBool,
     /// Its reader stands before something that cannot be read.
     pub(crate) stopped: AtomicBool,
     found: Option<PositionAlarm>,
@@ -74,8 +77,8 @@ pub(crate) struct Slots {
     pub(crate) files: [Option<Arc<dyn File>>; 2],
     /// The newest durable record's low mark; `None` if there is none.
     pub(crate) low: Option<u64>,
-    /// Readings that it says are done with.
-    done: u64,
+    /// What that record says became of the readings up to there.
+    fates: Fates,
     written_at: Option<Instant>,
     /// Of both files.
     allocated: u64,
@@ -97,7 +100,7 @@ impl Slots {
             generation: 0,
             files: [None, None],
             low: None,
-            done: 0,
+            fates: Fates::default(),
             written_at: None,
             allocated: 0,
         }
@@ -107,9 +110,14 @@ impl Slots {
         generation: u64,
         files: [Option<Arc<dyn File>>; 2],
         low: Option<u64>,
+        fates: Fates,
         allocated: u64,
     ) -> Self {
-        Self { generation, files, low, allocated, ..Self::none() }
+        Self { generation, files, low, fates, allocated, ..Self::none() }
+    }
+
+    fn is_news(&self, low: u64, fates: &Fates) -> bool {
+        self.low != Some(low) || self.fates != *fates
     }
 }
 
@@ -129,6 +137,7 @@ impl Position {
             slots: Mutex::new(slots),
             given_up: Notify::new(),
             taken: AtomicBool::new(false),
+            claimed: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             found: alarm,
         }
@@ -155,6 +164,23 @@ impl Position {
         }
     }
 
+    /// Moves past `last`, whatever is not done up to there; returns how many readings that costs.
+    pub(crate) fn give_way(&self, shared: &Shared, last: u64, books: &Books) -> u64 {
+        let kept = self.ledger(|ledger| ledger.fates.dropped);
+        let dropped = self.ledger(|ledger| ledger.cut(last, books.of(self.kind)));
+        if shared.is(Mutant::LossNotCounted) {
+            self.ledger(|ledger| ledger.fates.dropped = kept);
+        }
+        self.given_up.notify_one();
+        dropped
+    }
+
+    /// Whether a configured output needs it. The built-in reader of what intake refused always
+    /// does.
+    pub(crate) fn is_claimed(&self) -> bool {
+        self.kind == Kind::Rejected || self.claimed.load(Ordering::Acquire)
+    }
+
     /// Everything at or below it may be freed, as far as this output is concerned.
     pub(crate) fn low_on_disk(&self) -> u64 {
         self.low_on_disk.load(Ordering::Acquire)
@@ -172,11 +198,11 @@ impl Position {
     /// Whether a record should be written now: it says something new, and a second or 8 MiB passed.
     /// One that only says which frames were passed by can wait: at worst they are passed again.
     pub(crate) fn is_due(&self, now: Instant) -> bool {
-        let (low, done) = self.ledger(|ledger| (ledger.low, ledger.fates.total()));
+        let (low, fates) = self.ledger(|ledger| (ledger.low, ledger.fates));
         let slots = lock(&self.slots);
-        let every = if slots.done == done { PASSED_BY_EVERY } else { WRITE_EVERY };
+        let every = if slots.fates == fates { PASSED_BY_EVERY } else { WRITE_EVERY };
         let waited = slots.written_at.is_none_or(|at| now.duration_since(at) >= every);
-        slots.low != Some(low) && (waited || self.is_pressing())
+        slots.is_news(low, &fates) && (waited || self.is_pressing())
     }
 
     /// Whether so much is done that the keeper should not wait for its second. Never blocks on the
@@ -193,7 +219,7 @@ impl Position {
         }
         let mut slots = lock(&self.slots);
         let (record, bytes_done) = self.record(shared, slots.generation + 1);
-        if slots.low == Some(record.low) {
+        if !slots.is_news(record.low, &record.fates) {
             return Ok(());
         }
         slots.written_at = Some(now);
@@ -219,7 +245,7 @@ impl Position {
         }
         slots.generation = record.generation;
         slots.low = Some(record.low);
-        slots.done = record.fates.total();
+        slots.fates = record.fates;
         self.low_on_disk.store(record.low, Ordering::Release);
         self.bytes_on_disk.store(bytes_done, Ordering::Relaxed);
         Ok(())
@@ -246,6 +272,7 @@ impl Position {
     }
 
     pub(crate) fn take(&self) -> bool {
+        self.claimed.store(true, Ordering::Release);
         !self.taken.swap(true, Ordering::AcqRel)
     }
 

@@ -14,7 +14,7 @@ use tokio::{sync::watch, task::JoinHandle, time::timeout};
 use crate::Frame;
 use crate::Kind;
 use crate::fetch::{Fetcher, Item};
-use crate::ledger::Offer;
+use crate::ledger::{Ledger, Offer};
 use crate::position::Position;
 use crate::shared::{Head, Shared, lock};
 
@@ -233,9 +233,13 @@ impl Reader {
         }
     }
 
-    /// To the first frame that was given up, if any was.
+    /// Past what was cut off, or to the first frame that was given up, if any was.
     fn go_back(&mut self) {
         let Some(fetcher) = &mut self.fetcher else { return };
+        if let Some((seq, readings)) = self.position.ledger(Ledger::take_jump) {
+            self.ready.clear();
+            fetcher.jump_to(seq, readings);
+        }
         let back = self.position.ledger(|ledger| {
             let (seq, at) = ledger.take_again()?;
             Some((seq, at, ledger.readings_before(seq)))

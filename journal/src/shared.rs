@@ -79,6 +79,10 @@ pub(crate) struct Shared {
     /// reader. Before, nothing is freed: an output whose position never reached the disk may
     /// still need it.
     pub(crate) in_use: AtomicBool,
+    /// Frames up to here were given up under `drop-oldest`: what is missing among them is no damage.
+    pub(crate) dropped_upto: AtomicU64,
+    /// Segments from this id on were written since the journal was opened.
+    pub(crate) own_from: u64,
     /// The segment being written, 0 if none.
     pub(crate) active: AtomicU64,
     /// The writer's thread ended by a panic.

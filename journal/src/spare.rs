@@ -31,11 +31,11 @@ pub(crate) fn name(id: u64) -> String {
     format!("free-{id:016x}")
 }
 
-/// Keeps a freed segment's file for the next one, if it has the size and there are not enough.
-/// A crash may undo the renaming: every position on the disk has passed what comes back then.
-pub(crate) fn recycle(shared: &Shared, id: u64, bytes: u64) -> bool {
+/// Keeps a freed segment's file for the next one, if there are not enough. Only one that was
+/// allocated since the journal was opened: recovery cuts files, or tries to. A crash may undo the renaming: every position on the disk has passed what comes back then.
+pub(crate) fn recycle(shared: &Shared, id: u64) -> bool {
     let mut spares = lock(&shared.spares);
-    if bytes != shared.limits.segment_bytes || spares.len() >= SPARES_MAX || is_over(shared) {
+    if id < shared.own_from || spares.len() >= SPARES_MAX || is_over(shared) {
         return false;
     }
     match shared.disk.rename(&segment::name(id), &name(id)) {
@@ -57,8 +57,16 @@ pub(crate) fn prepare(shared: &Shared) -> io::Result<Option<Prepared>> {
     let spare = lock(&shared.spares).pop();
     match spare {
         Some(old) => reuse(shared, old).map(Some),
-        None => allocate(shared),
+        None => match allocate(shared) {
+            // Somebody else took the space since we asked for it.
+            Err(error) if is_full(&error) => Ok(None),
+            other => other,
+        },
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 fn allocate(shared: &Shared) -> io::Result<Option<Prepared>> {

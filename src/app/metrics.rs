@@ -8,7 +8,7 @@ use std::{
 };
 
 use journal::open::Watcher;
-use journal::{Room, SYNC_BUCKETS_US, SyncStats};
+use journal::{PositionStatus, Room, SYNC_BUCKETS_US, SyncStats};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text::encode},
@@ -199,6 +199,7 @@ impl Collector for JournalMetrics {
         counter("journal_commit_errors", "Groups written again", status.commit_errors)?;
         let help = "Frames found damaged or missing";
         counter("journal_damaged_frames", help, status.damaged_frames)?;
+        dropped(&mut encoder, &status.positions)?;
         sync_duration(&mut encoder, &status.syncs)
     }
 }
@@ -206,6 +207,20 @@ impl Collector for JournalMetrics {
 pub(super) fn seconds_to_full(fill: &Mutex<Fill>, journal: &journal::Status) -> f64 {
     let fill = fill.lock().unwrap_or_else(PoisonError::into_inner);
     fill.seconds_to_full(Instant::now(), journal.bytes, journal.bytes_max)
+}
+
+/// Since the journal was made: these counts survive a crash.
+fn dropped(encoder: &mut DescriptorEncoder<'_>, positions: &[PositionStatus]) -> fmt::Result {
+    let help = "Readings that an output will never have: the journal was full under drop-oldest, \
+                or no dead letter could be written";
+    let mut metric =
+        encoder.encode_descriptor("journal_dropped_readings", help, None, MetricType::Counter)?;
+    for position in positions {
+        let labels = [("output", position.id.as_str())];
+        let count = ConstCounter::new(position.fates.dropped);
+        count.encode(metric.encode_family(&labels)?)?;
+    }
+    Ok(())
 }
 
 fn sync_duration(encoder: &mut DescriptorEncoder<'_>, syncs: &SyncStats) -> fmt::Result {

@@ -117,7 +117,8 @@ pub(super) fn journal(table: Table<'_>) -> Journal {
     table.duration("sync_wait", Duration::ZERO..=DAY, &mut options.sync_wait);
     table.bytes("queue_bytes_max", 2 * MIB..=GIB, &mut options.queue_bytes_max);
     table.bytes("tail_bytes_max", 0..=GIB, &mut options.tail_bytes_max);
-    if let Some(when_full) = table.choice("when_full", &[("block", WhenFull::Block)]) {
+    let words = [("block", WhenFull::Block), ("drop-oldest", WhenFull::DropOldest)];
+    if let Some(when_full) = table.choice("when_full", &words) {
         options.when_full = when_full;
     }
     let bytes_max = table.opt_bytes("bytes_max", JOURNAL_BYTES_MIN..=1024 * GIB);

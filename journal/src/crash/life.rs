@@ -14,6 +14,7 @@ use crate::Submission;
 use crate::fetch::{Fetcher, Item};
 use crate::group::{Encoder, Group};
 use crate::keeper::Trouble;
+use crate::ledger::Ledger;
 use crate::log::Log;
 use crate::open;
 use crate::options::Limits;
@@ -46,13 +47,17 @@ pub(super) struct Out {
 }
 
 impl Life {
-    pub(super) fn new(shared: Arc<Shared>, limits: Limits) -> Self {
-        let outs = OUTPUTS.iter().map(|id| {
-            let id = OutputId::new(id).expect("legal");
-            let position = open::find_position(&shared, &id, Start::Oldest);
-            let fetcher = reader::fetcher_at_low(&shared, &position);
-            Out { position, fetcher, ready: VecDeque::new(), leases: Vec::new() }
-        });
+    pub(super) fn new(shared: Arc<Shared>, limits: Limits, leaves_unclaimed: bool) -> Self {
+        let mut outs = Vec::new();
+        for id in OUTPUTS {
+            let position =
+                open::find_position(&shared, &OutputId::new(id).expect("legal"), Start::Oldest);
+            if id != "cloud" || !leaves_unclaimed {
+                position.take();
+                let fetcher = reader::fetcher_at_low(&shared, &position);
+                outs.push(Out { position, fetcher, ready: VecDeque::new(), leases: Vec::new() });
+            }
+        }
         Self {
             log: Log::new(Arc::clone(&shared)),
             encoder: Encoder::new(limits).expect("zstd"),
@@ -61,7 +66,7 @@ impl Life {
             trying: None,
             mark: Mark::new(),
             last_ticket: 0,
-            outs: outs.collect(),
+            outs,
             trouble: Trouble::default(),
             shared,
         }
@@ -72,6 +77,10 @@ impl Out {
     /// As [`crate::Reader::next`], without waiting.
     pub(super) fn next(&mut self, shared: &Arc<Shared>) -> Option<Lease> {
         loop {
+            if let Some((seq, readings)) = self.position.ledger(Ledger::take_jump) {
+                self.ready.clear();
+                self.fetcher.jump_to(seq, readings);
+            }
             if let Some((seq, at, readings)) = self.position.ledger(|ledger| {
                 let (seq, at) = ledger.take_again()?;
                 Some((seq, at, ledger.readings_before(seq)))

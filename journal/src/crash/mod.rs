@@ -97,3 +97,8 @@ fn a_scan_that_stops_at_the_first_bad_frame_is_caught() {
 fn a_recycled_segment_with_its_old_salt_is_caught() {
     is_caught(Mutant::OldSaltKept);
 }
+
+#[test]
+fn a_loss_that_is_not_counted_is_caught() {
+    is_caught(Mutant::LossNotCounted);
+}

@@ -32,6 +32,9 @@ struct Output {
     /// In this life: handed out, and done with.
     handed: BTreeSet<u64>,
     done: BTreeSet<u64>,
+    /// Counted as dropped; and confirmed all the same, later.
+    dropped: BTreeSet<u64>,
+    late: BTreeSet<u64>,
 }
 
 impl Model {
@@ -81,6 +84,9 @@ impl Model {
         let to = output;
         let output = self.outputs.entry(to.clone()).or_default();
         let newest = output.handed.last().copied().unwrap_or(0);
+        if output.dropped.contains(&seq) {
+            return Err(format!("{to}: frame {seq} comes though it was dropped"));
+        }
         if output.done.contains(&seq) || (seq < newest && !output.handed.contains(&seq)) {
             return Err(format!("{to}: frame {seq} comes after {newest}, or though it is done"));
         }
@@ -93,6 +99,42 @@ impl Model {
         let output = self.outputs.entry(output.clone()).or_default();
         output.confirmed.insert(seq);
         output.done.insert(seq);
+        if output.dropped.contains(&seq) {
+            output.late.insert(seq);
+        }
+    }
+
+    /// The output moved from one low mark to another because the journal was full: how many
+    /// readings that must have cost.
+    pub(super) fn drop_upto(&mut self, id: &OutputId, before: u64, after: u64) -> u64 {
+        let output = self.outputs.entry(id.clone()).or_default();
+        let mut readings = 0;
+        let behind = self.acknowledged.range(before + 1..).take_while(|(seq, _)| **seq <= after);
+        for (seq, frame) in behind {
+            if frame.is_for(id) && !output.done.contains(seq) {
+                output.dropped.insert(*seq);
+                output.late.remove(seq);
+                readings += frame.readings;
+            }
+        }
+        readings
+    }
+
+    /// Tried, and found when the journal was opened: from now on it must stay.
+    pub(super) fn found(&mut self, seq: u64) -> Result<(), String> {
+        let tried = self.tried.get(&seq).ok_or(format!("PHANTOM: frame {seq} was never tried"))?;
+        self.acknowledged.insert(seq, tried.clone());
+        Ok(())
+    }
+
+    /// The rest of what was tried is not there, and must not come.
+    pub(super) fn forget_unsure(&mut self) {
+        self.tried.retain(|seq, _| self.acknowledged.contains_key(seq));
+    }
+
+    /// Frames of groups that failed and whose numbers are not used since.
+    pub(super) fn first_unsure(&self) -> Option<u64> {
+        self.tried.keys().find(|seq| !self.acknowledged.contains_key(seq)).copied()
     }
 
     pub(super) fn opened(&mut self, report: &Recovery, shared: &Shared) -> Result<(), String> {
@@ -112,6 +154,9 @@ impl Model {
         }
         for position in shared.positions() {
             let (low, fates) = position.ledger(|ledger| (ledger.low, ledger.fates));
+            if let Some(output) = self.outputs.get_mut(&position.id) {
+                output.dropped.split_off(&(low + 1)); // Given up in memory only: they come again.
+            }
             self.position(&position.id, low, &fates)?;
         }
         for output in self.outputs.values_mut() {
@@ -125,19 +170,24 @@ impl Model {
     fn position(&self, id: &OutputId, low: u64, fates: &Fates) -> Result<(), String> {
         let none = Output::default();
         let output = self.outputs.get(id).unwrap_or(&none);
-        let wants_data = *id != OutputId::intake_dead();
-        for (seq, frame) in self.acknowledged.range(..=low) {
-            let wanted = frame.is_data == wants_data && !frame.ids.is_empty();
-            if wanted && !output.confirmed.contains(seq) && !self.is_lost(*seq) {
+        let (mut all, mut dropped, mut late) = (0, 0, 0);
+        for (seq, frame) in self.acknowledged.range(..=low).filter(|(_, frame)| frame.is_for(id)) {
+            all += frame.readings;
+            if output.dropped.contains(seq) {
+                dropped += frame.readings;
+                late += if output.late.contains(seq) { frame.readings } else { 0 };
+            } else if !output.confirmed.contains(seq) && !self.is_lost(*seq) {
                 return Err(format!("{id} leads: {low}, but frame {seq} is not confirmed"));
             }
         }
-        if self.strict {
-            let passed = output.confirmed.range(..=low).filter_map(|seq| output.delivered.get(seq));
-            let readings: u64 = passed.map(|frame| frame.readings).sum();
-            if fates.total() != readings || fates.quarantined > 0 {
-                return Err(format!("{id} at {low}: {fates:?}, but {readings} readings were done"));
-            }
+        // What was confirmed late may have been taken out of the count before the crash, or not.
+        let counted = dropped - late..=dropped;
+        if self.strict
+            && (fates.total() != all || fates.quarantined > 0 || !counted.contains(&fates.dropped))
+        {
+            return Err(format!(
+                "{id} at {low}: {fates:?}, of {all} readings, {counted:?} dropped"
+            ));
         }
         Ok(())
     }
@@ -165,11 +215,10 @@ impl Model {
             }
             let none = Output::default();
             let output = self.outputs.get(id).unwrap_or(&none);
-            let wants_data = *id != OutputId::intake_dead();
             for (seq, frame) in &self.acknowledged {
-                if frame.is_data == wants_data
-                    && !frame.ids.is_empty()
+                if frame.is_for(id)
                     && !output.delivered.contains_key(seq)
+                    && !output.dropped.contains(seq)
                     && !self.is_lost(*seq)
                 {
                     return Err(format!("LOST: {id} never had frame {seq} ({frame:?})"));
@@ -189,7 +238,7 @@ impl Model {
         let mut expected = Books::default();
         let mut there: BTreeMap<_, _> =
             self.outputs.values().flat_map(|output| &output.delivered).collect();
-        there.extend(self.acknowledged.iter().filter(|(_, frame)| frame.ids.is_empty()));
+        there.extend(&self.acknowledged);
         for (seq, frame) in there {
             let is_data =
                 if frame.is_data { &mut expected.journaled } else { &mut expected.rejected };
@@ -207,6 +256,11 @@ impl Model {
 }
 
 impl FrameModel {
+    /// Counts alone are nobody's.
+    fn is_for(&self, id: &OutputId) -> bool {
+        self.is_data == (*id != OutputId::intake_dead()) && !self.ids.is_empty()
+    }
+
     /// The counts are not handed out with a frame.
     fn is_same(&self, other: &Self) -> bool {
         (self.is_data, &self.ids, self.readings) == (other.is_data, &other.ids, other.readings)

@@ -14,15 +14,21 @@ use super::life::{Life, confirm, frames_of};
 use super::model::Model;
 use crate::Fates;
 use crate::Kept;
+use crate::Kind;
+use crate::OutputId;
 use crate::Ticket;
+use crate::WhenFull;
 use crate::catalog::Place;
 use crate::disk::{Disk, sim::SimDisk};
+use crate::fetch::{Fetcher, Item};
 use crate::keeper;
+use crate::log::CommitError;
 use crate::mark;
 use crate::open;
 use crate::options::{Limits, Mutant};
+use crate::position::Position;
 use crate::segment::{self, HEADER_END};
-use crate::shared::lock;
+use crate::shared::{Shared, lock};
 use crate::verify;
 
 const SPACE: u64 = 4 << 20;
@@ -61,6 +67,9 @@ struct Plan {
     bits_flip: bool,
     space_is_short: bool,
     cut_in_recovery: bool,
+    drops_oldest: bool,
+    /// In some lives no output of the configuration claims `cloud`.
+    leaves_unclaimed: bool,
 }
 
 impl Rig {
@@ -87,10 +96,14 @@ impl Rig {
             bits_flip: rng.u8(0..4) == 0,
             space_is_short: rng.u8(0..4) == 0,
             cut_in_recovery: rng.bool(),
+            drops_oldest: rng.u8(0..3) == 0,
+            leaves_unclaimed: rng.u8(0..4) == 0,
         };
         let segment_bytes = 4096 * rng.u64(5..10);
         let limits = Limits {
-            bytes_max: segment_bytes * rng.u64(5..12),
+            bytes_max: segment_bytes * rng.u64(4..12) + 10 * 4096,
+            when_full: if plan.drops_oldest { WhenFull::DropOldest } else { WhenFull::Block },
+            lease_wait: Duration::from_secs(rng.u64(0..3)),
             segment_bytes,
             group_bytes_max: 6 << 10,
             frame_bytes: 400,
@@ -118,7 +131,7 @@ impl Rig {
         match self.rng.u8(0..100) {
             0..30 => self.append(),
             30..55 => self.commit()?,
-            55..65 => self.keep(),
+            55..65 => self.keep()?,
             65..80 => {
                 let output = self.any_output();
                 self.read(output)?;
@@ -174,7 +187,9 @@ impl Rig {
             life.trying = Some(frames);
         }
         let kept = life.mark.kept();
-        let Ok(proof) = life.log.commit(&mut life.group) else {
+        let committed = life.log.commit(&mut life.group);
+        life.shared.desk.want(matches!(committed, Err(CommitError::NoSegment)));
+        let Ok(proof) = committed else {
             return if life.mark.kept() == kept {
                 Ok(())
             } else {
@@ -218,10 +233,19 @@ impl Rig {
         Ok(())
     }
 
-    fn keep(&mut self) {
+    fn keep(&mut self) -> Checked {
         let life = self.life.as_mut().expect("open");
         self.now += Duration::from_millis(self.rng.u64(0..1500));
+        let before = dropped(&life.shared);
         keeper::round(&life.shared, self.now, &mut life.trouble);
+        for (before, after) in before.iter().zip(dropped(&life.shared)) {
+            let lost = self.model.drop_upto(&before.0, before.1, after.1);
+            if self.model.is_strict() && after.2 - before.2 != lost {
+                let counted = after.2 - before.2;
+                return Err(format!("{before:?} to {after:?}: {counted} counted, {lost} lost"));
+            }
+        }
+        Ok(())
     }
 
     fn any_output(&mut self) -> usize {
@@ -237,7 +261,7 @@ impl Rig {
                 self.read(output)?;
                 self.settle(output);
             }
-            self.keep();
+            self.keep()?;
             if self.disk.is_off() {
                 break;
             }
@@ -328,11 +352,33 @@ impl Rig {
                 continue;
             }
             let (shared, report) = opened.map_err(|error| format!("it does not start: {error}"))?;
+            self.find_unsure(&shared)?;
             self.model.opened(&report, &shared)?;
-            self.life = Some(Life::new(shared, self.limits));
+            let unclaimed = self.plan.leaves_unclaimed && self.rng.bool();
+            self.life = Some(Life::new(shared, self.limits, unclaimed));
             break;
         }
         self.disk.set_sync_failures(self.plan.sync_fails_one_in);
+        Ok(())
+    }
+
+    /// Whether the frames of the group that a crash met are there: the model cannot know.
+    fn find_unsure(&mut self, shared: &Arc<Shared>) -> Checked {
+        let Some(first) = self.model.first_unsure().filter(|_| self.model.is_strict()) else {
+            return Ok(());
+        };
+        for kind in [Kind::Data, Kind::Rejected] {
+            let durable = shared.durable();
+            let mut fetcher = Fetcher::new(Arc::clone(shared), kind, first, 0);
+            while fetcher.next() <= durable {
+                for item in fetcher.take_from_disk(durable) {
+                    if let Item::Frame { seq, .. } = item {
+                        self.model.found(seq)?;
+                    }
+                }
+            }
+        }
+        self.model.forget_unsure();
         Ok(())
     }
 
@@ -373,6 +419,8 @@ impl Rig {
             bits_flip: false,
             space_is_short: false,
             cut_in_recovery: false,
+            drops_oldest: false,
+            leaves_unclaimed: false,
         };
         self.disk.set_space(SPACE);
         self.disk.set_sync_failures(0);
@@ -380,7 +428,7 @@ impl Rig {
         self.append();
         for _ in 0..400 {
             self.commit()?;
-            self.keep();
+            self.keep()?;
             let mut at_end = true;
             let life = self.life.as_mut().expect("open");
             for out in &mut life.outs {
@@ -401,6 +449,14 @@ impl Rig {
         }
         Err("it does not come to an end".to_owned())
     }
+}
+
+/// Each output's low mark, and what it counts as dropped up to there.
+fn dropped(shared: &Shared) -> Vec<(OutputId, u64, u64)> {
+    let look = |position: &Arc<Position>| {
+        position.ledger(|ledger| (position.id.clone(), ledger.low, ledger.fates.dropped))
+    };
+    shared.positions().iter().map(look).collect()
 }
 
 #[derive(Clone, Copy)]

@@ -94,7 +94,7 @@ pub(super) fn positions(
             }
             _ => None,
         });
-        let slots = Slots::found(generation, files, low, allocated);
+        let slots = Slots::found(generation, files, low, ledger.fates, allocated);
         positions.push(Arc::new(Position::new(id, ledger, slots, alarm)));
     }
     positions

@@ -77,7 +77,7 @@ fn keep(tail: &Tail, content: &Content, durable: u64, torn: Vec<(u64, u64)>) -> 
         .and_then(|()| seal(&*tail.file, &trailer, tail.bytes));
     let allocated = sealed.unwrap_or_else(|error| {
         warn!(segment = segment::name(id), %error, "segment stays unsealed");
-        tail.bytes
+        tail.file.len().unwrap_or(tail.bytes) // It may be cut already.
     });
     let extent = Extent {
         end: trailer.end,

@@ -163,3 +163,108 @@ async fn a_submission_beyond_its_bound_breaks_its_mark_and_nothing_else() {
     drop(appender);
     close(journal).await;
 }
+
+fn drop_oldest(dir: &std::path::Path) -> Options {
+    Options { when_full: crate::WhenFull::DropOldest, ..tiny(dir) }
+}
+
+#[tokio::test]
+async fn drop_oldest_goes_on_and_counts_to_the_reading_what_only_the_stuck_output_loses() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = drop_oldest(dir.path());
+    let (journal, appender, _) = open(&options).unwrap();
+    let stuck = OutputId::new("stuck").unwrap();
+    let mut home = journal.reader(&output(), Start::Oldest).unwrap();
+    let mut behind = journal.reader(&stuck, Start::Oldest).unwrap();
+    let mut rejects = journal.rejects().unwrap();
+    let mut mark = Mark::new();
+    for n in 0..200 {
+        append_all(&appender, &mut mark, std::iter::once(noise(n))).await;
+        let lease = next(&mut home).await.unwrap();
+        assert_eq!(texts(&lease), [noise(n)]);
+        confirm(lease);
+        while !rejects.at_head() {
+            assert!(timeout(Duration::from_millis(1), rejects.next()).await.is_err());
+        }
+    }
+    assert_eq!(position(&journal).fates.dropped, 0);
+    drop(appender);
+    let rest = drain(&mut behind).await;
+    let dropped = 200 - rest.len() as u64;
+    assert!((100..200).contains(&dropped), "{dropped}");
+    assert_eq!(rest, (dropped..200).map(noise).collect::<Vec<_>>(), "only the oldest went");
+    let status = journal.status();
+    let counted = |id: &OutputId| status.positions.iter().find(|at| at.id == *id).unwrap().clone();
+    let of_stuck = counted(&stuck);
+    assert_eq!((of_stuck.fates.dropped, of_stuck.fates.confirmed), (dropped, 200 - dropped));
+    assert_eq!((of_stuck.journaled, of_stuck.pending), (200, 0));
+    assert_eq!((counted(&output()).fates.confirmed, status.damaged_frames), (200, 0));
+    drop((home, behind, rejects));
+    close(journal).await;
+    let (journal, ..) = open(&options).unwrap();
+    let again = journal.status().positions.into_iter().find(|at| at.id == stuck).unwrap();
+    assert_eq!(again.fates, of_stuck.fates, "the counts are on the disk");
+    close(journal).await;
+}
+
+#[tokio::test]
+async fn a_lease_out_of_what_was_dropped_that_gets_through_after_all_is_not_counted_as_dropped() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = std::sync::Arc::new(crate::disk::RealDisk::new(dir.path()));
+    let mut limits = drop_oldest(dir.path()).limits();
+    limits.lease_wait = Duration::ZERO;
+    let (journal, appender, _) =
+        crate::open::open_within(disk, &drop_oldest(dir.path()), limits).unwrap();
+    let mut reader = journal.reader(&output(), Start::Oldest).unwrap();
+    let _rejects = journal.rejects().unwrap();
+    let mut mark = Mark::new();
+    append_all(&appender, &mut mark, std::iter::once(noise(0))).await;
+    append_all(&appender, &mut mark, std::iter::once(noise(1))).await;
+    let through = next(&mut reader).await.unwrap();
+    let given_up = next(&mut reader).await.unwrap();
+    for n in 2..100 {
+        append_all(&appender, &mut mark, std::iter::once(noise(n))).await;
+    }
+    let dropped = position(&journal).fates.dropped;
+    assert!(dropped > 30, "{dropped}");
+    confirm(through);
+    drop(given_up);
+    let fates = position(&journal).fates;
+    assert_eq!((fates.dropped, fates.confirmed), (dropped - 1, 1));
+    drop(appender);
+    let rest = drain(&mut reader).await;
+    assert_eq!(rest, (dropped..100).map(noise).collect::<Vec<_>>());
+    assert_eq!(position(&journal).pending, 0);
+    close(journal).await;
+}
+
+#[tokio::test]
+async fn under_block_a_position_that_nobody_claims_gives_way_and_one_that_is_claimed_does_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = tiny(dir.path());
+    let (journal, appender, _) = open(&options).unwrap();
+    let removed = OutputId::new("removed").unwrap();
+    drop(journal.reader(&removed, Start::Oldest).unwrap());
+    drop(appender);
+    close(journal).await;
+
+    let (journal, appender, _) = open(&options).unwrap();
+    let mut reader = journal.reader(&output(), Start::Oldest).unwrap();
+    let mut rejects = journal.rejects().unwrap();
+    let mut mark = Mark::new();
+    for n in 0..100 {
+        append_all(&appender, &mut mark, std::iter::once(noise(n))).await;
+        confirm(next(&mut reader).await.unwrap());
+        while !rejects.at_head() {
+            assert!(timeout(Duration::from_millis(1), rejects.next()).await.is_err());
+        }
+    }
+    let of =
+        |id: &OutputId| journal.status().positions.into_iter().find(|at| at.id == *id).unwrap();
+    let gone = of(&removed);
+    assert!(gone.fates.dropped > 30 && !gone.claimed, "{gone:?}");
+    assert_eq!(gone.fates.dropped + gone.pending, 100);
+    assert_eq!(of(&output()).fates.confirmed, 100);
+    drop((appender, reader, rejects));
+    close(journal).await;
+}
