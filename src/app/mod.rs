@@ -39,6 +39,8 @@ pub enum StartError {
     Journal(#[from] OpenError),
     #[error("output `{id}`: {source}")]
     Sink { id: String, source: influx::SettingsError },
+    #[error("the thread of an output: {0}")]
+    Thread(#[source] io::Error),
     #[error("cannot listen on {address}: {source}")]
     Listen { address: SocketAddr, source: io::Error },
     #[error("the control socket {}: {source}", path.display())]

@@ -1,4 +1,4 @@
-//! Starts one task per output, and the one that turns refusals into dead letters.
+//! Starts the outputs, each on a thread of its own, and the one that turns refusals into dead letters.
 
 use std::{path::Path, sync::Arc};
 
@@ -45,20 +45,25 @@ pub(super) fn start(
             let stats = reporter.output(&id, to.url.clone());
             let sink = Influx::new(&to)
                 .map_err(|source| StartError::Sink { id: id.to_string(), source })?;
-            run(running, output::Output { id, sink: Arc::new(sink), limits, dead, stats }, reader);
+            let sink = Arc::new(sink);
+            run(running, output::Output { id, sink, limits, dead, stats }, reader)
         }
         Destination::File(to) => {
             let stats = reporter.output(&id, shown(&to.path));
             let sink = Arc::new(Files::new(to));
-            run(running, output::Output { id, sink, limits, dead, stats }, reader);
+            run(running, output::Output { id, sink, limits, dead, stats }, reader)
         }
     }
-    Ok(())
 }
 
-fn run<S: Sink>(running: &mut Running, output: output::Output<S>, reader: journal::Reader) {
+fn run<S: Sink>(
+    running: &mut Running,
+    output: output::Output<S>,
+    reader: journal::Reader,
+) -> Result<(), StartError> {
     let give_up = running.give_up.clone();
-    running.output(format!("output {}", output.id), output::run(output, reader, give_up));
+    let name = format!("output {}", output.id);
+    running.output_apart(name, output::run(output, reader, give_up)).map_err(StartError::Thread)
 }
 
 fn dead_letters(settings: &DeadLetters, id: &str) -> dead::DeadLetters {
