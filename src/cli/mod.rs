@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 ok, 1 failed, 2 usage, 64 bad config, 75 try again.
 
+mod allocator;
 pub mod check;
 pub mod demo;
 pub mod frame;

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
-use super::{ConfigFile, Ending, complain, logging};
+use super::{ConfigFile, Ending, allocator, complain, logging};
 use crate::app::{self, Gateway, running::Drained};
 use crate::config::{Config, LogFormat};
 
@@ -38,6 +38,7 @@ pub fn load(path: &Path) -> anyhow::Result<Result<Config, Ending>> {
 }
 
 pub(super) fn runtime(config: &Config) -> anyhow::Result<tokio::runtime::Runtime> {
+    allocator::settle();
     let mut builder = match config.runtime.worker_threads.map(std::num::NonZero::get) {
         Some(1) => tokio::runtime::Builder::new_current_thread(),
         Some(threads) => {
