@@ -1,9 +1,7 @@
-//! Line protocol in: the verdicts of a real influxd, round trips, broken lines among good ones.
+//! Line protocol in: types, times, escapes, and broken lines among good ones.
 
-use std::collections::BTreeMap;
-
-use proptest::prelude::*;
-use serde_json::Value as Json;
+mod any;
+mod influxd;
 
 use super::*;
 use crate::{
@@ -12,8 +10,6 @@ use crate::{
     testing::{any_reading, context, decoded, reading},
     timestamp::text::out_of_range,
 };
-
-const INFLUXD: &str = include_str!("../../../tests/fixtures/line-protocol/influxd-1.6.7.jsonl");
 
 fn decode_all(body: &[u8]) -> (Vec<Reading>, Rejects) {
     decoded(|out, bad| decode(body, &context(), out, bad))
@@ -33,125 +29,6 @@ fn refusal(body: &str) -> String {
     assert!(readings.is_empty(), "{body:?}: {readings:?}");
     assert_eq!(bad.readings(), 1, "{body:?}: {bad:?}");
     bad.listed()[0].reason.to_string()
-}
-
-/// The lines that influxd 1.6.7 and we see differently, each on purpose: `docs/formats.md` tells.
-const DIFFERENT: &[&str] = &[
-    // It has no `u`.
-    "cpu,host=serverA,region=us-west value=0000u",
-    "cpu,host=serverA,region=us-west value=00018446744073709551615u",
-    "cpu,host=serverA,region=us-west value=0u",
-    "cpu,host=serverA,region=us-west value=18446744073709551615u",
-    "foo asdf=23u 1234",
-    "foo asdf=23u,bar=5u 1234",
-    "cpu v=1u 7",
-    "cpu v=1u,w=2 7",
-    // It refuses a carriage return at the end of a line.
-    "cpu v=1 7\r\n",
-    "cpu v=1\r\n",
-    "cpu v=1 7\r",
-    "cpu v=1 7  \r\n",
-    "\r\ncpu v=1 7\r\n",
-    // It takes texts that go on behind their closing quote.
-    "cpu v=\"a\"b 7",
-    "cpu v=\"a\"\"b\" 7",
-    "cpu v=\"a 7\ncpu w=\"b 8",
-    // It takes control characters in names.
-    "cpu\0 v=1 7",
-    "c\0pu,a\0=b\0 v\0=1 7",
-    "cpu,a=b\tc v=1 7",
-    "cpu,a=b\rc v=1 7",
-    // It refuses the line for one value that cannot be kept.
-    "cpu v=1,w=NaN 7",
-    "cpu v=1,w=1e999 7",
-    "cpu v=1,w=9223372036854775808i 7",
-    // It loses `time` without a word.
-    "cpu time=1,v=2 7",
-    "cpu time=\"x\",v=2 7",
-    // It stores them where it cannot find them.
-    "cpu\\\\,a=b v=1 7",
-    "c\\\\\\,pu v=1 7",
-    // It refuses a conflict of types, which is not for a parser to see.
-    "cpu v=1,v=2i 7",
-    "cpu v=1,v=\"x\" 7",
-    "cpu v=1 7\ncpu v=2i 8",
-];
-
-#[test]
-fn a_real_influxd_sees_it_the_same_way() {
-    let (mut same, mut taken, mut different) = (0, 0, 0);
-    for verdict in INFLUXD.lines() {
-        let verdict: Json = serde_json::from_str(verdict).unwrap();
-        let line = verdict["line"].as_str().unwrap();
-        let (readings, bad) = decode_all(line.as_bytes());
-        let ours = (points(&readings), bad.is_empty());
-        let theirs = (points_of(&verdict), verdict["status"] == 204);
-        if DIFFERENT.contains(&line) {
-            assert_ne!(ours, theirs, "{line:?} is no longer different");
-            different += 1;
-            continue;
-        }
-        assert_eq!(ours, theirs, "{line:?}: {verdict} {bad:?}");
-        same += 1;
-        taken += usize::from(!readings.is_empty());
-    }
-    assert!(same > 480 && taken > 200, "only {same} lines were compared, {taken} of them good");
-    assert_eq!(different, DIFFERENT.len(), "a line that differs is missing in the fixture");
-}
-
-type Point = (String, BTreeMap<String, String>, BTreeMap<String, String>, Option<i64>);
-
-fn points(readings: &[Reading]) -> Vec<Point> {
-    let field = |(name, value): &(String, Value)| {
-        let text = match value {
-            Value::Float(value) => format!("float {:?}", value + 0.0),
-            Value::Signed(value) => format!("integer {value}"),
-            Value::Unsigned(value) => format!("unsigned {value}"),
-            Value::Boolean(value) => format!("boolean {value}"),
-            Value::Text(value) => format!("string {value:?}"),
-        };
-        (name.clone(), text)
-    };
-    let mut points: Vec<Point> = readings
-        .iter()
-        .map(|reading| {
-            (
-                reading.measurement.clone(),
-                reading.tags.iter().cloned().collect(),
-                reading.fields.iter().map(field).collect(),
-                reading.time.timestamp().map(Timestamp::nanos),
-            )
-        })
-        .collect();
-    points.sort();
-    points
-}
-
-fn points_of(verdict: &Json) -> Vec<Point> {
-    let field = |(name, value): (&String, &Json)| {
-        let text = match value[0].as_str().unwrap() {
-            "float" => format!("float {:?}", value[1].as_f64().unwrap() + 0.0),
-            "string" => format!("string {:?}", value[1].as_str().unwrap()),
-            kind => format!("{kind} {}", value[1]),
-        };
-        (name.clone(), text)
-    };
-    let tag = |(key, value): (&String, &Json)| (key.clone(), value.as_str().unwrap().to_owned());
-    let mut points: Vec<Point> = verdict["points"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|point| {
-            (
-                point["measurement"].as_str().unwrap().to_owned(),
-                point["tags"].as_object().unwrap().iter().map(tag).collect(),
-                point["fields"].as_object().unwrap().iter().map(field).collect(),
-                point["time"].as_i64(),
-            )
-        })
-        .collect();
-    points.sort();
-    points
 }
 
 #[test]
@@ -308,120 +185,6 @@ fn many_carriage_returns_and_quotes_take_no_longer_than_others() {
     let quotes = "m f=\"\n".repeat(100_000);
     let (readings, bad) = decode_all(quotes.as_bytes());
     assert!(readings.len() as u64 + bad.readings() >= 50_000);
-}
-
-proptest! {
-    #[test]
-    fn what_we_write_is_read_back(mut given in prop::collection::vec(any_reading(), 1..5)) {
-        let mut body = Vec::new();
-        for reading in &mut given {
-            if matches!(reading.time, Time::Age(_)) {
-                reading.time = Time::Unknown;
-            }
-            let written = reading.with_ref(|reading| {
-                write_as(&reading, Dialect::V2, &mut body, |name, reason| panic!("{name}: {reason}"))
-            });
-            prop_assert_eq!(written, Ok(()));
-        }
-        let (readings, bad) = decode_all(&body);
-        prop_assert!(bad.is_empty(), "{:?}", bad);
-        prop_assert_eq!(readings, given);
-    }
-
-    /// A cut costs at most the reading that it cuts (what is left of it may still be a line).
-    #[test]
-    fn every_cut_costs_only_what_it_cuts(
-        given in prop::collection::vec(any_reading(), 1..4),
-        at: prop::sample::Index,
-    ) {
-        let mut body = Vec::new();
-        let mut ends = Vec::new();
-        for reading in &given {
-            let timeless = Reading { time: Time::Unknown, ..reading.clone() };
-            timeless.with_ref(|reading| write_as(&reading, Dialect::V2, &mut body, |_, _| {})).unwrap();
-            ends.push(body.len());
-        }
-        let at = at.index(body.len());
-        let (readings, bad) = decode_all(&body[..at]);
-        let whole = ends.iter().filter(|end| **end <= at).count();
-        prop_assert!(readings.len() >= whole);
-        prop_assert!(readings.len() as u64 + bad.readings() >= whole as u64);
-        for (back, given) in readings.iter().zip(&given).take(whole) {
-            prop_assert_eq!(&back.fields, &given.fields);
-        }
-    }
-
-    #[test]
-    fn flipped_bits_and_arbitrary_bytes_never_panic(
-        given in any_reading(),
-        flips in prop::collection::vec(any::<prop::sample::Index>(), 1..4),
-        noise: Vec<u8>,
-        like in "([a-c,= \\\\\"\n\r0-9.eiut#-]{0,40}\n){0,4}",
-    ) {
-        let mut body = Vec::new();
-        let timeless = Reading { time: Time::Unknown, ..given };
-        timeless.with_ref(|reading| write_as(&reading, Dialect::V2, &mut body, |_, _| {})).unwrap();
-        for flip in flips {
-            let bit = flip.index(body.len() * 8);
-            body[bit / 8] ^= 1 << (bit % 8);
-        }
-        for body in [&body[..], &noise, like.as_bytes()] {
-            let (_, bad) = decode_all(body);
-            for reject in bad.listed() {
-                prop_assert!(body.get(reject.span.clone()).is_some(), "{:?}", reject);
-            }
-        }
-    }
-}
-
-/// Bytes of lines, whole and broken, in any order.
-fn soup() -> impl Strategy<Value = Vec<u8>> {
-    let scraps = [
-        "m f=1 7",
-        "m,t=a f=1",
-        "\n",
-        "\n",
-        "\n",
-        "\r\n",
-        "\r",
-        " ",
-        ",",
-        "=",
-        "\"",
-        "\"",
-        "\\",
-        "f=\"",
-        "\"a\"",
-        "#",
-        "# \"x\"",
-        "1x",
-        "x=1i",
-        "\u{e4}",
-        "m t=\"a\nb\",u=1",
-        "m f=2 8\n",
-    ];
-    prop::collection::vec(prop::sample::select(scraps.to_vec()), 0..30)
-        .prop_map(|scraps| scraps.concat().into_bytes())
-}
-
-proptest! {
-    /// Wherever a body happens to be interrupted, its whole lines and the rest make the same
-    /// readings and the same refusals as the body in one piece.
-    #[test]
-    fn a_body_can_be_cut_behind_its_whole_lines(body in soup(), at: prop::sample::Index) {
-        let at = at.index(body.len() + 1);
-        let whole = whole(&body[..at]);
-        prop_assert!(whole <= at);
-        let (head, rest) = body.split_at(whole);
-        let ((all, bad), (first, bad_first), (then, bad_then)) =
-            (decode_all(&body), decode_all(head), decode_all(rest));
-        prop_assert_eq!([first, then].concat(), all);
-        let lines = head.iter().fold(0, |lines, byte| lines + u32::from(*byte == b'\n'));
-        let listed = |bad: &Rejects, lines| -> Vec<(u32, Reason)> {
-            bad.listed().iter().map(|one| (one.index + lines, one.reason.clone())).collect()
-        };
-        prop_assert_eq!([listed(&bad_first, 0), listed(&bad_then, lines)].concat(), listed(&bad, 0));
-    }
 }
 
 #[test]
