@@ -73,16 +73,7 @@ fn may_be_unwritable(reading: &ReadingRef<'_>) -> bool {
 }
 
 fn context() -> Context<'static> {
-    Context {
-        measurement: "readings",
-        tags: &[("site", "home")],
-        field: "value",
-        precision: None,
-        arrival: ARRIVAL,
-        device_required: false,
-        depth_max: 32,
-        keys_max: 1024,
-    }
+    Context { tags: &[("site", "home")], ..Context::bare(ARRIVAL) }
 }
 
 /// What was taken; stamped readings as if they had said their time.

@@ -2,7 +2,7 @@
 
 #![no_main]
 
-#[allow(dead_code, reason = "the other targets use the rest")]
+#[expect(dead_code, reason = "the other targets use the rest")]
 #[path = "../checks/formats.rs"]
 mod formats;
 

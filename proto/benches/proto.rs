@@ -114,16 +114,7 @@ fn decode(
     readings: u32,
     decode: fn(&[u8], &Context<'_>, &mut Readings, &mut Rejects),
 ) {
-    let context = Context {
-        measurement: "readings",
-        tags: &[("site", "greenhouse")],
-        field: "value",
-        precision: None,
-        arrival: ARRIVAL,
-        device_required: false,
-        depth_max: 32,
-        keys_max: 1024,
-    };
+    let context = Context { tags: &[("site", "greenhouse")], ..Context::bare(ARRIVAL) };
     let (mut out, mut bad) = (Readings::new(Limits::default()), Rejects::default());
     bencher.counter(ItemsCount::new(readings)).bench_local(|| {
         out.clear();

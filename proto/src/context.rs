@@ -24,3 +24,19 @@ pub struct Context<'a> {
     /// Keys allowed in one JSON reading.
     pub keys_max: usize,
 }
+
+impl Context<'static> {
+    /// Nothing routed it: no tags, the default names and limits.
+    pub const fn bare(arrival: Timestamp) -> Self {
+        Self {
+            measurement: "readings",
+            tags: &[],
+            field: "value",
+            precision: None,
+            arrival,
+            device_required: false,
+            depth_max: 32,
+            keys_max: 1024,
+        }
+    }
+}

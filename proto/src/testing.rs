@@ -10,16 +10,7 @@ use crate::{Context, Limits, Reading, Readings, Rejects, Time, Timestamp, Value,
 pub(crate) const ARRIVAL: Timestamp = Timestamp::from_nanos(1_700_000_000_000_000_000);
 
 pub(crate) fn context() -> Context<'static> {
-    Context {
-        measurement: "readings",
-        tags: &[],
-        field: "value",
-        precision: None,
-        arrival: ARRIVAL,
-        device_required: false,
-        depth_max: 32,
-        keys_max: 1024,
-    }
+    Context::bare(ARRIVAL)
 }
 
 /// Names with what line protocol must escape, and beyond ASCII.

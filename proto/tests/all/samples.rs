@@ -37,16 +37,7 @@ pub(crate) fn any_reading() -> impl Strategy<Value = Reading> {
 }
 
 pub(crate) fn decoded(bytes: &[u8]) -> (Vec<Reading>, Rejects) {
-    let context = Context {
-        measurement: "readings",
-        tags: &[],
-        field: "value",
-        precision: None,
-        arrival: ARRIVAL,
-        device_required: false,
-        depth_max: 32,
-        keys_max: 1024,
-    };
+    let context = Context::bare(ARRIVAL);
     let (mut out, mut bad) = (Readings::new(Limits::default()), Rejects::default());
     out.begin();
     frame::decode(bytes, &context, &mut out, &mut bad);

@@ -13,16 +13,7 @@ fn decoded(format: Format, payload: &[u8]) -> Vec<String> {
 }
 
 fn decoded_as(format: Format, payload: &[u8], field: Option<&str>) -> Vec<String> {
-    let context = Context {
-        measurement: "m",
-        tags: &[],
-        field: "value",
-        precision: None,
-        arrival: ARRIVAL,
-        device_required: false,
-        depth_max: 32,
-        keys_max: 1024,
-    };
+    let context = Context { measurement: "m", ..Context::bare(ARRIVAL) };
     let mut out = Readings::new(Limits::default());
     let mut bad = Rejects::default();
     decode(format, payload, &context, field, &mut out, &mut bad);
