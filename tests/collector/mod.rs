@@ -2,247 +2,30 @@
 //!
 //! A real mosquitto on one side, a real journal on the other; a reader of that journal counts what came.
 
+mod bench;
 mod scripted;
 
-use std::{
-    collections::BTreeMap,
-    fmt::Write as _,
-    fs,
-    num::NonZeroUsize,
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{num::NonZeroUsize, time::Duration};
 
-use journal::{
-    Appender, Fates, Journal, Options, OutputId, Reader, Room, Start,
-    testing::{Control, HeldDisk},
-};
-use proto::{ValueRef, frame::Cursor};
-use tempfile::TempDir;
-use tidegate::{
-    collect::broker::{self, Limits, Settings, Stats},
-    intake::{self, Intake, route::Routes, stamp::SystemClock},
-};
-use tokio::{task::JoinSet, time::timeout};
-use tokio_util::sync::CancellationToken;
+use journal::Room;
+use tidegate::collect::broker::Settings;
+use tokio::time::timeout;
 
+use self::bench::{
+    Bench, LIMIT, backlog, incompressible, publish, settings, settings_of, subscribe_once,
+};
 use crate::support::{
     mosquitto::{self, Mosquitto},
     port, wait_for,
 };
 
-const LIMIT: Duration = Duration::from_secs(20);
-
-/// A journal with its intake, and what a reader has found in it.
-struct Bench {
-    dir: TempDir,
-    journal: Journal,
-    intake: Intake,
-    held: Arc<Control>,
-    /// `v` of a reading -> how often it is in the journal.
-    found: Arc<Mutex<BTreeMap<i64, u32>>>,
-    tasks: JoinSet<()>,
-}
-
-/// A running collector.
-struct Collector {
-    stats: Arc<Stats>,
-    shutdown: CancellationToken,
-    tasks: JoinSet<()>,
-}
-
-impl Bench {
-    fn new() -> Self {
-        Self::with(|_| {})
-    }
-
-    fn with(change: impl FnOnce(&mut Options)) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let mut options = Options::new(dir.path().join("journal"));
-        options.bytes_max = 64 * 1024 * 1024;
-        change(&mut options);
-        let (disk, held) = HeldDisk::new(&options.dir);
-        let (journal, appender, _) = journal::open_with(disk, &options).unwrap();
-        let intake = intake_over(appender);
-        Self { dir, journal, intake, held, found: Arc::default(), tasks: JoinSet::new() }
-    }
-
-    fn reader(&self) -> Reader {
-        self.journal.reader(&OutputId::new("tally").unwrap(), Start::Oldest).unwrap()
-    }
-
-    /// Reads and confirms from now on.
-    fn tally(&mut self, reader: Reader) {
-        self.tasks.spawn(tally(reader, Arc::clone(&self.found)));
-        // What is refused has its own reader; a journal keeps what that has not passed.
-        self.tasks.spawn(tally(self.journal.rejects().unwrap(), Arc::default()));
-    }
-
-    fn collect(&self, settings: Settings) -> Collector {
-        let stats = Arc::new(Stats::default());
-        let shutdown = CancellationToken::new();
-        let mut tasks = JoinSet::new();
-        let intake = self.intake.clone();
-        tasks.spawn(broker::run(settings, intake, Arc::clone(&stats), shutdown.clone()));
-        Collector { stats, shutdown, tasks }
-    }
-
-    fn distinct(&self) -> usize {
-        self.found.lock().unwrap().len()
-    }
-
-    fn wait_distinct(&self, wanted: usize) {
-        wait_for(&format!("{wanted} readings"), LIMIT, || {
-            let found = self.distinct();
-            if found >= wanted {
-                return Ok(());
-            }
-            Err(format!("{found} came; {:?}", self.journal.status()))
-        });
-    }
-
-    /// Exactly the readings 0 to `count` - 1, and how many of them came more than once.
-    fn assert_all(&self, count: i64) -> usize {
-        let found = self.found.lock().unwrap();
-        let lost: Vec<i64> = (0..count).filter(|v| !found.contains_key(v)).collect();
-        assert!(lost.is_empty(), "LOST {lost:?}");
-        let phantom: Vec<&i64> = found.keys().filter(|v| !(0..count).contains(*v)).collect();
-        assert!(phantom.is_empty(), "PHANTOM {phantom:?}");
-        found.values().filter(|times| **times > 1).count()
-    }
-
-    fn lines(&self, from: i64, to: i64) -> PathBuf {
-        self.lines_with(from, to, String::new)
-    }
-
-    /// A line protocol line for each number, with some more fields.
-    fn lines_with(&self, from: i64, to: i64, more: impl Fn() -> String) -> PathBuf {
-        let file = self.dir.path().join(format!("{from}-{to}"));
-        let lines = (from..to).fold(String::new(), |mut out, v| {
-            let time = 1_790_000_000_000_000_000 + v;
-            writeln!(out, "climate,device=d1 v={v}i{} {time}", more()).unwrap();
-            out
-        });
-        fs::write(&file, lines).unwrap();
-        file
-    }
-}
-
-impl Collector {
-    fn wait_connected(&self) {
-        wait_for("the collector's subscription", LIMIT, || {
-            if self.stats.connected.get() == 1 { Ok(()) } else { Err("not yet".to_owned()) }
-        });
-    }
-
-    /// Until nothing more comes, on the connection of this number: there is no room for it.
-    fn wait_stalled(&self, connection: u64) {
-        let mut last = 0;
-        let mut same = 0;
-        wait_for("a stalled flow", LIMIT, || {
-            let came = self.stats.publishes.get();
-            same = if came == last { same + 1 } else { 0 };
-            last = came;
-            let connects = self.stats.connects.get();
-            let stalled = connects == connection && came > 0 && same >= 10;
-            if stalled { Ok(()) } else { Err(format!("{came} came on {connects} connections")) }
-        });
-    }
-
-    fn wait_acknowledged(&self, wanted: u64) {
-        wait_for(&format!("{wanted} acknowledgements"), LIMIT, || {
-            let acknowledged = self.stats.acknowledged.get();
-            if acknowledged >= wanted { Ok(()) } else { Err(format!("{acknowledged} went")) }
-        });
-    }
-
-    async fn stop(mut self) {
-        self.shutdown.cancel();
-        timeout(LIMIT, self.tasks.join_next()).await.expect("it ends in time").unwrap().unwrap();
-    }
-
-    /// As if the process were killed: nothing is said, nothing waited for.
-    async fn kill(mut self) {
-        self.tasks.shutdown().await;
-    }
-}
-
-fn intake_over(appender: Appender) -> Intake {
-    let clock = Arc::new(SystemClock);
-    Intake::new(appender, Routes::default(), intake::Limits::default(), Vec::new(), clock)
-}
-
-async fn tally(mut reader: Reader, found: Arc<Mutex<BTreeMap<i64, u32>>>) {
-    while let Some(lease) = reader.next().await {
-        let mut confirmed = 0;
-        for submission in lease.frame.submissions() {
-            let submission = submission.unwrap();
-            let mut readings = Cursor::new(submission.bytes);
-            while let Some(reading) = readings.next() {
-                let Some(ValueRef::Signed(v)) = reading.unwrap().field("v") else { panic!("no v") };
-                *found.lock().unwrap().entry(v).or_default() += 1;
-                confirmed += 1;
-            }
-        }
-        lease.receipt.confirm(&Fates { confirmed, ..Fates::default() });
-    }
-}
-
-fn settings(broker: &Mosquitto) -> Settings {
-    settings_of(broker.port)
-}
-
-fn settings_of(port: u16) -> Settings {
-    Settings {
-        id: "home".to_owned(),
-        host: "127.0.0.1".to_owned(),
-        port,
-        tls: false,
-        ca_file: None,
-        client_id: "tidegate-home".to_owned(),
-        username: None,
-        password: None,
-        topics: vec!["tele/#".to_owned()],
-        keep_alive: Duration::from_mins(1),
-        retained: false,
-        packet_bytes_max: 1024 * 1024,
-        receive_max: 200,
-        session_expiry: Duration::from_hours(1),
-        limits: Limits::default(),
-    }
-}
-
-/// At QoS 1; returns when the broker has them all.
-fn publish(broker: &Mosquitto, lines: &Path) {
-    let output =
-        mosquitto::publish_lines(broker.port, &["-q", "1", "-t", "tele/d1"], lines).unwrap();
-    assert!(output.status.success(), "{output:?}");
-}
-
-/// So that a small journal is soon full.
-fn incompressible() -> String {
-    let text: String = std::iter::repeat_with(fastrand::alphanumeric).take(300).collect();
-    format!(",note=\"{text}\"")
-}
-
-/// A session at the broker, so that it keeps what comes.
-async fn subscribe_once(bench: &Bench, settings: &Settings) {
-    let collector = bench.collect(settings.clone());
-    collector.wait_connected();
-    collector.stop().await;
-}
-
 /// Held syncs stop the flow in its middle: the broker goes with hundreds of messages unacknowledged.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn restarts_of_the_broker_lose_nothing() {
     let Some(mut broker) = Mosquitto::start() else { return };
-    let mut bench = Bench::new();
-    bench.tally(bench.reader());
     let mut settings = settings(&broker);
     settings.limits.unkept_bytes_max = NonZeroUsize::new(20 * 1024).unwrap();
-    subscribe_once(&bench, &settings).await;
-    publish(&broker, &bench.lines(0, 6_000));
+    let bench = backlog(&broker, &settings, 6_000).await;
 
     bench.held.hold();
     let collector = bench.collect(settings);
@@ -267,11 +50,8 @@ async fn restarts_of_the_broker_lose_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_collector_killed_at_any_moment_loses_nothing() {
     let Some(broker) = Mosquitto::start() else { return };
-    let mut bench = Bench::new();
-    bench.tally(bench.reader());
     let settings = settings(&broker);
-    subscribe_once(&bench, &settings).await;
-    publish(&broker, &bench.lines(0, 5_000));
+    let bench = backlog(&broker, &settings, 5_000).await;
 
     for round in 1..=5 {
         let collector = bench.collect(settings.clone());
@@ -287,11 +67,8 @@ async fn a_collector_killed_at_any_moment_loses_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_shutdown_in_the_middle_of_a_backlog_stores_nothing_twice() {
     let Some(broker) = Mosquitto::start() else { return };
-    let mut bench = Bench::new();
-    bench.tally(bench.reader());
     let settings = settings(&broker);
-    subscribe_once(&bench, &settings).await;
-    publish(&broker, &bench.lines(0, 5_000));
+    let bench = backlog(&broker, &settings, 5_000).await;
 
     for round in 1..=4 {
         let collector = bench.collect(settings.clone());
@@ -366,13 +143,10 @@ async fn a_full_journal_leaves_the_messages_with_the_broker() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backlog_larger_than_the_memory_allowed_comes_through() {
     let Some(broker) = Mosquitto::start_with("max_inflight_messages 0") else { return };
-    let mut bench = Bench::new();
-    bench.tally(bench.reader());
     let mut settings = settings(&broker);
     settings.receive_max = 10;
     settings.limits.unkept_bytes_max = NonZeroUsize::new(500).unwrap();
-    subscribe_once(&bench, &settings).await;
-    publish(&broker, &bench.lines(0, 3_000));
+    let bench = backlog(&broker, &settings, 3_000).await;
 
     let collector = bench.collect(settings);
     bench.wait_distinct(3_000);

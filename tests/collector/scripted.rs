@@ -16,7 +16,8 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Bench, LIMIT, settings_of, wait_for};
+use super::bench::{Bench, Collector, LIMIT, settings_of};
+use crate::support::wait_for;
 
 struct Script {
     listener: TcpListener,
@@ -112,6 +113,16 @@ impl Peer {
     }
 }
 
+/// A collector of that broker; nothing becomes durable until `bench.held.release()`.
+async fn held() -> (Script, Bench, Collector) {
+    let script = Script::new().await;
+    let mut bench = Bench::new();
+    bench.tally(bench.reader());
+    bench.held.hold();
+    let collector = bench.collect(settings_of(script.port()));
+    (script, bench, collector)
+}
+
 fn found(bench: &Bench) -> Vec<(i64, u32)> {
     bench.found.lock().unwrap().iter().map(|(v, times)| (*v, *times)).collect()
 }
@@ -120,11 +131,7 @@ fn found(bench: &Bench) -> Vec<(i64, u32)> {
 /// same identifier means another message.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_acknowledgement_never_crosses_to_a_later_connection() {
-    let script = Script::new().await;
-    let mut bench = Bench::new();
-    bench.tally(bench.reader());
-    bench.held.hold();
-    let collector = bench.collect(settings_of(script.port()));
+    let (script, bench, collector) = held().await;
 
     let mut first = script.accept(false).await;
     first.publish(1, QoS::AtLeastOnce, false, 10).await;
@@ -145,11 +152,7 @@ async fn an_acknowledgement_never_crosses_to_a_later_connection() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_resend_of_what_became_durable_meanwhile_is_acknowledged_and_not_stored_again() {
-    let script = Script::new().await;
-    let mut bench = Bench::new();
-    bench.tally(bench.reader());
-    bench.held.hold();
-    let collector = bench.collect(settings_of(script.port()));
+    let (script, bench, collector) = held().await;
 
     let mut first = script.accept(false).await;
     for (pkid, v) in [(1, 10), (2, 20), (3, 30)] {
@@ -180,11 +183,7 @@ async fn a_resend_of_what_became_durable_meanwhile_is_acknowledged_and_not_store
 /// We ask for QoS 1 only; a broker that sends QoS 2 all the same is answered by its rules.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_sends_qos_2_is_answered() {
-    let script = Script::new().await;
-    let mut bench = Bench::new();
-    bench.tally(bench.reader());
-    bench.held.hold();
-    let collector = bench.collect(settings_of(script.port()));
+    let (script, bench, collector) = held().await;
     let mut peer = script.accept(false).await;
     peer.publish(7, QoS::ExactlyOnce, false, 1).await;
     peer.expect_silence().await;
@@ -199,11 +198,7 @@ async fn a_broker_that_sends_qos_2_is_answered() {
 /// Leaving: what was taken is acknowledged, then DISCONNECT; what comes after the request is left.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_shutdown_acknowledges_what_it_took_and_then_disconnects() {
-    let script = Script::new().await;
-    let mut bench = Bench::new();
-    bench.tally(bench.reader());
-    bench.held.hold();
-    let mut collector = bench.collect(settings_of(script.port()));
+    let (script, bench, mut collector) = held().await;
     let mut peer = script.accept(false).await;
     peer.publish(1, QoS::AtLeastOnce, false, 10).await;
     peer.expect_silence().await;

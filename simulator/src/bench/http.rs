@@ -48,15 +48,7 @@ pub async fn run(options: &Options) -> io::Result<Report> {
         let lines = u64::from(options.lines.get());
         running.spawn(post_all(stream, request, lines, part));
     }
-    let mut report = Report::default();
-    while let Some(ended) = running.join_next().await {
-        let one = ended.map_err(io::Error::other)??;
-        report.readings += one.readings;
-        report.refused += one.refused;
-        report.latency.merge(&one.latency);
-    }
-    watched.finish(&mut report)?;
-    Ok(report)
+    watched.all(running).await
 }
 
 /// A whole request; every line of it another device, so that every line is another series.

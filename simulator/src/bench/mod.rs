@@ -14,7 +14,7 @@ use std::{fmt, io, time::Duration};
 
 pub use histogram::Histogram;
 use process::Usage;
-use tokio::time::Instant;
+use tokio::{task::JoinSet, time::Instant};
 
 /// When a run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +102,19 @@ impl Watched {
     fn start(pids: &[u32]) -> io::Result<Self> {
         let before: io::Result<_> = pids.iter().map(|&pid| Ok((pid, Usage::of(pid)?))).collect();
         Ok(Self { before: before?, own: Usage::of_this_process()?, began: Instant::now() })
+    }
+
+    /// Waits for every connection: the sum of what they did, and what the processes took for it.
+    async fn all(self, mut running: JoinSet<io::Result<Report>>) -> io::Result<Report> {
+        let mut report = Report::default();
+        while let Some(ended) = running.join_next().await {
+            let one = ended.map_err(io::Error::other)??;
+            report.readings += one.readings;
+            report.refused += one.refused;
+            report.latency.merge(&one.latency);
+        }
+        self.finish(&mut report)?;
+        Ok(report)
     }
 
     fn finish(self, report: &mut Report) -> io::Result<()> {

@@ -52,15 +52,7 @@ pub async fn run(options: &Options) -> io::Result<Report> {
         let report = Report::default();
         running.spawn(Connection { stream, ring, part, rate, phase, report }.run());
     }
-    let mut report = Report::default();
-    while let Some(ended) = running.join_next().await {
-        let one = ended.map_err(io::Error::other)??;
-        report.readings += one.readings;
-        report.refused += one.refused;
-        report.latency.merge(&one.latency);
-    }
-    watched.finish(&mut report)?;
-    Ok(report)
+    watched.all(running).await
 }
 
 /// A connection whose CONNECT was accepted.
