@@ -38,6 +38,7 @@ pub(crate) enum Place {
     /// A later release's, or one that cannot be read today: nothing in it is skipped or freed.
     Closed {
         id: u64,
+        by_newer: bool,
     },
 }
 
@@ -47,7 +48,7 @@ pub(crate) enum Found {
     /// It is here, or it is missing and this is the next segment after the gap.
     Segment(Arc<Segment>),
     /// A segment stands in the way that this release cannot read.
-    Closed(u64),
+    Closed { id: u64, by_newer: bool },
     /// Nothing at or after it is durable.
     Nothing,
 }
@@ -133,7 +134,9 @@ impl Catalog {
             match place {
                 Place::Known(segment) if segment.is_empty() => {}
                 Place::Known(segment) => return Found::Segment(Arc::clone(segment)),
-                Place::Closed { id } => return Found::Closed(*id),
+                Place::Closed { id, by_newer } => {
+                    return Found::Closed { id: *id, by_newer: *by_newer };
+                }
             }
         }
         Found::Nothing
@@ -148,7 +151,7 @@ impl Place {
     pub(crate) fn id(&self) -> u64 {
         match self {
             Self::Known(segment) => segment.id,
-            Self::Closed { id } => *id,
+            Self::Closed { id, .. } => *id,
         }
     }
 
@@ -173,7 +176,7 @@ mod tests {
     fn find(catalog: &Catalog, seq: u64) -> String {
         match catalog.find(seq) {
             Found::Segment(segment) => format!("segment {}", segment.id),
-            Found::Closed(id) => format!("closed {id}"),
+            Found::Closed { id, .. } => format!("closed {id}"),
             Found::Nothing => "nothing".to_owned(),
         }
     }
@@ -184,7 +187,7 @@ mod tests {
             known(7, 40, 39), // Prepared for, and empty.
             known(1, 5, 9),
             known(2, 12, 14),
-            Place::Closed { id: 4 },
+            Place::Closed { id: 4, by_newer: true },
             known(6, 30, 39),
         ]);
         for (seq, expected) in [

@@ -16,6 +16,7 @@ use zstd::bulk::Decompressor;
 
 use crate::Frame;
 use crate::Kind;
+use crate::PositionAlarm;
 use crate::catalog::{Found, Segment};
 use crate::frame::{FrameHeader, Unreadable};
 use crate::quarantine;
@@ -40,8 +41,14 @@ pub(crate) struct Fetcher {
     next: u64,
     /// Readings of this kind of frames before `next`, this output's base included.
     readings: u64,
-    /// The segment or frame it stopped at, to say so once.
-    closed: Option<u64>,
+    /// What it stopped at, to say so once.
+    stopped: Option<Stopped>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stopped {
+    segment: u64,
+    by: PositionAlarm,
 }
 
 struct Open {
@@ -93,7 +100,7 @@ impl std::fmt::Debug for Fetcher {
 impl Fetcher {
     pub(crate) fn new(shared: Arc<Shared>, kind: Kind, next: u64, readings: u64) -> Self {
         let zstd = Decompressor::default();
-        Self { shared, kind, zstd, open: None, next, readings, closed: None }
+        Self { shared, kind, zstd, open: None, next, readings, stopped: None }
     }
 
     pub(crate) fn next(&self) -> u64 {
@@ -101,8 +108,8 @@ impl Fetcher {
     }
 
     /// Stands before a segment that could not be read.
-    pub(crate) fn is_stopped(&self) -> bool {
-        self.closed.is_some()
+    pub(crate) fn stopped(&self) -> Option<PositionAlarm> {
+        self.stopped.map(|stopped| stopped.by)
     }
 
     /// Goes (back) to a frame whose place is known.
@@ -120,7 +127,7 @@ impl Fetcher {
         self.next = seq;
         self.readings = readings;
         self.open = None;
-        self.closed = None;
+        self.stopped = None;
     }
 
     /// What is missing here was given up, and the output's ledger knows. Asked after a look at the
@@ -198,8 +205,12 @@ impl Fetcher {
         }
         let segment = match found {
             Found::Segment(segment) => segment,
-            Found::Closed(id) => {
-                self.stop_at(id, "a segment that this release cannot read");
+            Found::Closed { id, by_newer: true } => {
+                self.stop_at(id, PositionAlarm::NewerFrames, "a segment of a later release");
+                return false;
+            }
+            Found::Closed { id, by_newer: false } => {
+                self.stop_at(id, PositionAlarm::Stopped, "a segment that cannot be read");
                 return false;
             }
             Found::Nothing => {
@@ -223,11 +234,11 @@ impl Fetcher {
                 return true;
             }
             Err(error) => {
-                self.stop_at(segment.id, &error.to_string());
+                self.stop_at(segment.id, PositionAlarm::Stopped, &error.to_string());
                 return false;
             }
         };
-        self.closed = None;
+        self.stopped = None;
         let scan = Scan::new(file, segment.salt, segment.end(), &self.shared.limits);
         self.open = Some(Open { segment, scan, garbage: Vec::new() });
         true
@@ -277,6 +288,7 @@ impl Fetcher {
         }
         open.garbage.clear();
         let payload = match body {
+            Body::Passed if header.known_kind().is_none() => Err(Unreadable::Newer),
             Body::Passed => {
                 self.next += 1;
                 return Step::Item(pass(header.seq, at));
@@ -309,7 +321,8 @@ impl Fetcher {
             }
             Err(Unreadable::Newer) => {
                 open.scan.seek(at.offset);
-                self.stop_at(open.segment.id, "a frame of a later release");
+                let why = "a frame of a later release";
+                self.stop_at(open.segment.id, PositionAlarm::NewerFrames, why);
                 Step::Stop
             }
             Err(Unreadable::Broken) if is_torn(&open.segment.extent().torn, header.seq) => {
@@ -373,9 +386,10 @@ impl Fetcher {
         is_new
     }
 
-    fn stop_at(&mut self, segment: u64, why: &str) {
-        if self.closed != Some(segment) {
-            self.closed = Some(segment);
+    fn stop_at(&mut self, segment: u64, by: PositionAlarm, why: &str) {
+        let stopped = Some(Stopped { segment, by });
+        if self.stopped != stopped {
+            self.stopped = stopped;
             error!(segment = segment::name(segment), why, "a reader of the journal stops here");
         }
     }

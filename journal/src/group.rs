@@ -266,6 +266,11 @@ impl Group {
         self.body_len as u64
     }
 
+    /// In all its frames.
+    pub(crate) fn readings(&self) -> u64 {
+        self.frames.iter().map(|frame| u64::from(frame.frame.readings)).sum()
+    }
+
     pub(crate) fn count_into(&self, books: &mut Books) {
         books.count(&self.counts);
         for frame in &self.frames {

@@ -26,6 +26,8 @@ use crate::shared::Shared;
 use crate::spare;
 
 const REST: Duration = Duration::from_secs(1);
+const PAUSE_FIRST: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// The keeper's thread: rounds until the writer has finished, and then the last things.
 pub(crate) fn run(shared: &Arc<Shared>) {
@@ -50,6 +52,9 @@ pub(crate) fn finish(shared: &Arc<Shared>) {
 pub(crate) struct Trouble {
     /// What went wrong, so that it is said once.
     preparing: Option<String>,
+    /// Attempts to prepare a segment that the disk failed, in a row; and when to try again.
+    failures: u32,
+    not_before: Option<Instant>,
     giving_way: GivingWay,
 }
 
@@ -61,29 +66,46 @@ pub(crate) fn round(shared: &Arc<Shared>, now: Instant, trouble: &mut Trouble) {
         }
     }
     free(shared, now);
-    while !shared.desk.has_prepared() {
+    while !shared.desk.has_prepared() && trouble.not_before.is_none_or(|at| at <= now) {
         match spare::prepare(shared) {
             Ok(Some(prepared)) => {
-                trouble.preparing = None;
+                trouble.disk_works(shared);
                 shared.desk.put_prepared(prepared);
             }
             // Full: the writer says so when it matters.
             Ok(None) => {
+                trouble.disk_works(shared);
                 let wanted = shared.desk.is_wanted();
                 if !(wanted && trouble.giving_way.step(shared, now) && free(shared, now)) {
                     break;
                 }
             }
-            Err(error) => {
-                let error = error.to_string();
-                if trouble.preparing.as_ref() != Some(&error) {
-                    warn!(error, "no segment could be prepared; trying again every second");
-                    trouble.preparing = Some(error);
-                }
-                break;
-            }
+            Err(error) => trouble.disk_fails(shared, now, &error),
         }
     }
+}
+
+impl Trouble {
+    fn disk_works(&mut self, shared: &Shared) {
+        (self.preparing, self.failures, self.not_before) = (None, 0, None);
+        shared.cannot_prepare.store(false, Ordering::Release);
+    }
+
+    fn disk_fails(&mut self, shared: &Shared, now: Instant, error: &io::Error) {
+        let error = error.to_string();
+        if self.preparing.as_ref() != Some(&error) {
+            warn!(error, "no segment could be prepared; trying again every 1 to 30 s");
+            self.preparing = Some(error);
+        }
+        self.failures += 1;
+        self.not_before = Some(now + pause_after(self.failures));
+        shared.cannot_prepare.store(self.failures > 1, Ordering::Release);
+    }
+}
+
+/// After so many errors in a row: 1, 2, 4 and so on, at most 30 s.
+pub(crate) fn pause_after(failures: u32) -> Duration {
+    PAUSE_FIRST.saturating_mul(1 << failures.saturating_sub(1).min(5)).min(PAUSE_MAX)
 }
 
 fn do_work(shared: &Shared, work: Work) {

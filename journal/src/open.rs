@@ -8,6 +8,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64},
     },
     thread::JoinHandle,
+    time::Duration,
 };
 
 use tokio::{sync::watch, time::Instant};
@@ -48,6 +49,9 @@ pub enum OpenError {
     #[error("a reader of `{0}` is open already")]
     Taken(OutputId),
 }
+
+const JOIN_MAX: Duration = Duration::from_secs(30);
+const JOIN_LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// What opening found, for one log line and for `journal verify`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -134,6 +138,7 @@ pub(crate) fn prepare(
         catalog: Catalog::new(found.places),
         head: watch::Sender::new(Head { durable, ended: false }),
         room: watch::Sender::new(Room::Free),
+        cannot_prepare: AtomicBool::new(false),
         full_because: Mutex::default(),
         books: Mutex::new(BooksAt { books: found.books, seq: durable }),
         carried: Mutex::default(),
@@ -224,15 +229,20 @@ impl Journal {
     }
 
     /// After the last appender and reader are gone: what waits is made durable (or given up, if
-    /// there is no room for it), positions are written, the lock is released. Seals nothing early.
-    /// Blocks; call it off the reactor.
+    /// there is no room for it or the disk fails: the log says how much), positions are written,
+    /// the lock is released. Seals nothing early. Blocks, on a disk that does not answer for a
+    /// minute at most; call it off the reactor.
     pub fn close(mut self) {
         self.queue.close();
         self.shared.desk.close();
-        join(self.writer.take());
+        let writer = join(self.writer.take());
         self.shared.desk.end();
-        join(self.keeper.take());
-        lock(&self.shared.lock).take();
+        let keeper = join(self.keeper.take());
+        if writer && keeper {
+            lock(&self.shared.lock).take();
+        } else {
+            error!("the disk does not answer; the directory stays locked while the process lives");
+        }
     }
 }
 
@@ -244,10 +254,20 @@ impl Drop for Journal {
     }
 }
 
-fn join(thread: Option<JoinHandle<()>>) {
-    if thread.is_some_and(|thread| thread.join().is_err()) {
+/// `false`: it hangs in a call to the disk, and nothing can end it.
+fn join(thread: Option<JoinHandle<()>>) -> bool {
+    let Some(thread) = thread else { return true };
+    let started = Instant::now();
+    while !thread.is_finished() {
+        if started.elapsed() > JOIN_MAX {
+            return false;
+        }
+        std::thread::sleep(JOIN_LOOK_EVERY);
+    }
+    if thread.join().is_err() {
         error!("a thread of the journal died");
     }
+    true
 }
 
 /// Looks at the journal from elsewhere.

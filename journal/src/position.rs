@@ -51,8 +51,8 @@ pub(crate) struct Position {
     pub(crate) taken: AtomicBool,
     /// An output has asked for it since the journal was opened.
     claimed: AtomicBool,
-    /// Its reader stands before something that cannot be read.
-    pub(crate) stopped: AtomicBool,
+    /// Why its reader stands before something that it does not read.
+    pub(crate) stopped: Mutex<Option<PositionAlarm>>,
     found: Option<PositionAlarm>,
 }
 
@@ -65,8 +65,10 @@ pub enum PositionAlarm {
     OtherJournal,
     #[error("a later release wrote it: it waits for that release, and keeps its frames")]
     Newer,
-    #[error("it stands before a segment that cannot be read: a later release's, or a failing disk")]
+    #[error("it stands before a segment that cannot be read: look at the disk")]
     Stopped,
+    #[error("it stands before what a later release wrote, and waits for that release")]
+    NewerFrames,
 }
 
 /// What is on the disk.
@@ -138,7 +140,7 @@ impl Position {
             given_up: Notify::new(),
             taken: AtomicBool::new(false),
             claimed: AtomicBool::new(false),
-            stopped: AtomicBool::new(false),
+            stopped: Mutex::default(),
             found: alarm,
         }
     }
@@ -153,8 +155,7 @@ impl Position {
     }
 
     pub(crate) fn alarm(&self) -> Option<PositionAlarm> {
-        let stopped = self.stopped.load(Ordering::Relaxed).then_some(PositionAlarm::Stopped);
-        self.found.or(stopped)
+        self.found.or(*lock(&self.stopped))
     }
 
     /// A lease came back: with its readings' fates, or given up.

@@ -123,11 +123,11 @@ impl Queue {
         self.arrived.notify_one();
     }
 
-    /// Closes, and drops what waits: its marks break.
-    pub(crate) fn abandon(&self) {
+    /// Closes, and drops what waits: its marks break. Returns how many submissions that is.
+    pub(crate) fn abandon(&self) -> usize {
         self.close();
         let waiting = std::mem::take(&mut lock(&self.state).waiting);
-        drop(waiting); // Outside the lock: a ticket's drop wakes its connection.
+        waiting.len() // Dropped outside the lock: a ticket's drop wakes its connection.
     }
 
     fn press(&self) {

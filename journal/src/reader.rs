@@ -189,7 +189,7 @@ impl Reader {
             }
         };
         // The time limit is for segments that could not be opened.
-        let closed = self.fetcher.as_ref().is_some_and(Fetcher::is_stopped);
+        let closed = self.fetcher.as_ref().is_some_and(|it| it.stopped().is_some());
         if closed {
             timeout(RETRY_EVERY, changed).await.unwrap_or_default();
         } else {
@@ -223,7 +223,7 @@ impl Reader {
         self.fetching = None;
         match done {
             Ok((fetcher, items)) => {
-                self.position.stopped.store(fetcher.is_stopped(), Ordering::Relaxed);
+                *lock(&self.position.stopped) = fetcher.stopped();
                 self.fetcher = Some(fetcher);
                 self.ready.extend(items);
                 Some(())

@@ -39,7 +39,7 @@ pub enum FullBecause {
     /// Outputs lag: bring the database back, or give the journal more bytes.
     #[error("the journal is full")]
     NoRoom,
-    /// Writes or syncs fail twice in a row: look at the disk.
+    /// Degraded: writes or syncs fail twice in a row. Look at the disk.
     #[error("the journal's disk fails")]
     DiskFails,
 }
@@ -60,6 +60,8 @@ pub(crate) struct Shared {
     pub(crate) catalog: Catalog,
     pub(crate) head: watch::Sender<Head>,
     pub(crate) room: watch::Sender<Room>,
+    /// No segment can be prepared because the disk fails, not because it is full.
+    pub(crate) cannot_prepare: AtomicBool,
     /// Why there is no room.
     pub(crate) full_because: Mutex<Option<FullBecause>>,
     pub(crate) books: Mutex<BooksAt>,

@@ -5,6 +5,7 @@ use std::sync::{Arc, atomic::Ordering};
 use crate::Books;
 use crate::OutputId;
 use crate::Room;
+use crate::catalog::Place;
 use crate::position::{Position, PositionAlarm};
 use crate::reader::{Fates, Seq};
 use crate::shared::{FullBecause, Shared, lock};
@@ -16,12 +17,15 @@ pub struct Status {
     pub bytes: u64,
     pub bytes_max: u64,
     pub segments: usize,
+    /// Something here was written by a later release: readers stop before it, and it is kept.
+    pub newer: bool,
     /// The newest durable frame; `Seq(0)` if there is none.
     pub durable: Seq,
     /// What the next frame will be.
     pub next: Seq,
     pub room: Room,
-    /// While `room` is `Full`.
+    /// While `room` is `Full`. `DiskFails` is the degraded state: nothing is acknowledged, a new
+    /// segment is tried every 1 to 30 s, and it ends by itself when one can be written.
     pub full_because: Option<FullBecause>,
     /// Intake's books since the journal was made; with the counts of the last minute at most, which
     /// no frame carries yet and a crash would lose.
@@ -63,10 +67,13 @@ impl Status {
         let mut books = shared.books().books;
         books.count(&lock(&shared.carried));
         let durable = shared.durable();
+        let places = shared.catalog.places();
         Self {
             bytes: shared.allocated(),
             bytes_max: shared.limits.bytes_max,
-            segments: shared.catalog.places().len(),
+            segments: places.len(),
+            newer: places.iter().any(|place| matches!(place, Place::Closed { by_newer: true, .. }))
+                || looked.iter().any(Looked::is_newer),
             durable: Seq(durable),
             next: Seq(durable + 1),
             room: *shared.room.borrow(),
@@ -98,6 +105,11 @@ fn look(position: &Arc<Position>) -> Looked {
 }
 
 impl Looked {
+    fn is_newer(&self) -> bool {
+        let alarm = self.position.alarm();
+        matches!(alarm, Some(PositionAlarm::Newer | PositionAlarm::NewerFrames))
+    }
+
     fn with(self, books: &Books) -> PositionStatus {
         let journaled = books.of(self.position.kind).saturating_sub(self.base);
         PositionStatus {

@@ -15,6 +15,9 @@ use std::{
 use crate::disk::{Disk, Entry, File, Lock, RealDisk};
 use crate::shared::lock;
 
+const EIO: i32 = 5;
+const ENOSPC: i32 = 28;
+
 /// Wraps another disk; everything goes through until told otherwise.
 #[derive(Debug)]
 pub struct HeldDisk {
@@ -38,7 +41,8 @@ struct State {
     passes: usize,
     failing: u32,
     lying: bool,
-    no_space: bool,
+    /// The error that an allocation gets.
+    no_space: Option<i32>,
 }
 
 #[derive(Debug)]
@@ -103,7 +107,12 @@ impl Control {
 
     /// From now on there is no space for new segments (or there is again).
     pub fn refuse_space(&self, refused: bool) {
-        lock(&self.state).no_space = refused;
+        lock(&self.state).no_space = refused.then_some(ENOSPC);
+    }
+
+    /// From now on no segment can be prepared, because the disk fails (or it works again).
+    pub fn fail_preparing(&self, fails: bool) {
+        lock(&self.state).no_space = fails.then_some(EIO);
     }
 
     /// Blocks until a sync is being held, at most so long. `true` if one is.
@@ -127,7 +136,7 @@ impl Control {
         }
         if may_fail && state.failing > 0 {
             state.failing -= 1;
-            return Err(io::Error::from_raw_os_error(5));
+            return Err(io::Error::from_raw_os_error(EIO));
         }
         drop(state);
         file.sync()
@@ -191,8 +200,8 @@ impl File for HeldFile {
     }
 
     fn allocate(&self, bytes: u64) -> io::Result<()> {
-        if lock(&self.control.state).no_space {
-            return Err(io::ErrorKind::StorageFull.into());
+        if let Some(error) = lock(&self.control.state).no_space {
+            return Err(io::Error::from_raw_os_error(error));
         }
         self.inner.allocate(bytes)
     }

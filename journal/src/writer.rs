@@ -5,7 +5,11 @@
 //! after two in a row it pauses 1 to 30 s in between. When the journal closes, what could not be
 //! made durable is dropped, and its marks break.
 
-use std::{any::Any, sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tokio::{runtime::Handle, sync::mpsc, time::Instant};
 use tracing::{error, info, warn};
@@ -15,6 +19,7 @@ use crate::Room;
 use crate::Submission;
 use crate::Ticket;
 use crate::group::{Encoder, Group};
+use crate::keeper;
 use crate::log::{CommitError, Log};
 use crate::mark::{self, Durable};
 use crate::queue::Queue;
@@ -23,8 +28,6 @@ use crate::shared::{FullBecause, Shared, lock};
 /// A missing segment is usually a few milliseconds late; longer than this, the journal is full.
 const FULL_AFTER: Duration = Duration::from_millis(100);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-const PAUSE_FIRST: Duration = Duration::from_secs(1);
-const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// Waking more connections than this is left to a task of the runtime: it would delay the next
 /// group, and costs more from outside than from within (64 connections: 6.3 against 4.8 CPU
@@ -107,7 +110,12 @@ impl Writer {
                     true
                 }
                 Err(CommitError::NoSegment) => {
-                    self.say_full(FullBecause::NoRoom);
+                    let disk_fails = self.shared.cannot_prepare.load(Ordering::Acquire);
+                    self.say_full(if disk_fails {
+                        FullBecause::DiskFails
+                    } else {
+                        FullBecause::NoRoom
+                    });
                     self.shared.desk.await_prepared(LOOK_EVERY)
                 }
                 Err(error @ CommitError::Io { .. }) => {
@@ -118,7 +126,8 @@ impl Writer {
                 }
             };
             if !goes_on {
-                warn!("the journal closes with submissions that are not durable");
+                let readings = self.group.readings();
+                error!(readings, "the journal closes, and these readings are not durable");
                 return None;
             }
         }
@@ -126,8 +135,7 @@ impl Writer {
 
     fn pause(&self, errors: u32) -> bool {
         self.say_full(FullBecause::DiskFails);
-        let length = PAUSE_FIRST.saturating_mul(1 << (errors - 2).min(5));
-        self.shared.desk.pause(length.min(PAUSE_MAX))
+        self.shared.desk.pause(keeper::pause_after(errors - 1))
     }
 
     fn say_full(&self, why: FullBecause) {
@@ -187,7 +195,10 @@ struct LastWords(Arc<Shared>, Arc<Queue>);
 impl Drop for LastWords {
     fn drop(&mut self) {
         let Self(shared, queue) = self;
-        queue.abandon();
+        let submissions = queue.abandon();
+        if submissions > 0 {
+            error!(submissions, "the journal closes, and these submissions are not durable");
+        }
         if std::thread::panicking() {
             shared.died.send_replace(true);
         } else {

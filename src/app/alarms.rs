@@ -15,19 +15,29 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Name {
     JournalFull,
+    JournalDegraded,
     JournalDamaged,
+    JournalNewer,
     PositionUnclaimed,
     OutputStuck,
 }
 
 impl Name {
-    pub const ALL: [Self; 4] =
-        [Self::JournalFull, Self::JournalDamaged, Self::PositionUnclaimed, Self::OutputStuck];
+    pub const ALL: [Self; 6] = [
+        Self::JournalFull,
+        Self::JournalDegraded,
+        Self::JournalDamaged,
+        Self::JournalNewer,
+        Self::PositionUnclaimed,
+        Self::OutputStuck,
+    ];
 
     pub const fn label(self) -> &'static str {
         match self {
             Self::JournalFull => "journal_full",
+            Self::JournalDegraded => "journal_degraded",
             Self::JournalDamaged => "journal_damaged",
+            Self::JournalNewer => "journal_newer",
             Self::PositionUnclaimed => "position_unclaimed",
             Self::OutputStuck => "output_stuck",
         }

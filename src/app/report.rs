@@ -9,7 +9,7 @@ use std::{
 };
 
 use journal::open::Watcher;
-use journal::{PositionStatus, Room};
+use journal::{FullBecause, PositionStatus, Room};
 use prometheus_client::registry::Registry;
 use serde_json::json;
 use tokio::time::Instant;
@@ -150,6 +150,7 @@ impl Reporter {
                 bytes: journal.bytes,
                 bytes_max: journal.bytes_max,
                 full: matches!(journal.room, Room::Full { .. }),
+                degraded: journal.full_because == Some(FullBecause::DiskFails),
                 seconds_to_full: seconds(seconds_to_full(&self.fill, &journal)),
                 durable_seq: journal.durable.0,
                 syncs: journal.syncs.count,
@@ -216,15 +217,19 @@ impl Reporter {
         };
         if let Room::Full { since } = journal.room {
             let seconds = since.elapsed().as_secs();
-            raise(
-                Name::JournalFull,
-                "",
-                format!("the journal takes nothing more, {seconds} s now"),
-            );
+            let (name, why) = match journal.full_because {
+                Some(FullBecause::DiskFails) => (Name::JournalDegraded, ": its disk fails"),
+                Some(FullBecause::NoRoom) | None => (Name::JournalFull, ""),
+            };
+            raise(name, "", format!("the journal takes nothing more, {seconds} s now{why}"));
         }
         if journal.damaged_frames > 0 {
             let words = format!("{} frames of the journal are damaged", journal.damaged_frames);
             raise(Name::JournalDamaged, "", words);
+        }
+        if journal.newer {
+            let words = "the journal holds what a later release wrote; it waits for that release";
+            raise(Name::JournalNewer, "", words.to_owned());
         }
         for position in journal.positions.iter().filter(|position| !position.claimed) {
             let id = position.id.as_str();

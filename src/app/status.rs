@@ -31,6 +31,8 @@ pub struct Journal {
     pub bytes: u64,
     pub bytes_max: u64,
     pub full: bool,
+    /// Full because its disk fails.
+    pub degraded: bool,
     /// If it goes on filling as it did; `None`: it does not fill.
     pub seconds_to_full: Option<u64>,
     pub durable_seq: u64,

@@ -62,6 +62,7 @@ pub fn screen(status: &Status) -> String {
         bytes(journal.bytes),
         bytes(journal.bytes_max),
         match journal.seconds_to_full {
+            _ if journal.degraded => ", ITS DISK FAILS".to_owned(),
             _ if journal.full => ", FULL".to_owned(),
             Some(seconds) => format!(", full in {}", duration(seconds)),
             None => String::new(),

@@ -170,11 +170,11 @@ impl Recovering<'_> {
                 }
                 What::Unused => self.remove(&segment::name(id)),
                 What::Newer { first_seq } => {
-                    self.leave(id, "written by a later release", &mut places);
+                    self.leave(id, "written by a later release", true, &mut places);
                     self.highest = self.highest.max(first_seq + frames_max(bytes));
                 }
                 What::Unreadable(error) => {
-                    self.leave(id, &error.to_string(), &mut places);
+                    self.leave(id, &error.to_string(), false, &mut places);
                     self.highest += frames_max(bytes);
                 }
                 What::Damaged { trailer } => {
@@ -237,15 +237,15 @@ impl Recovering<'_> {
                 error!(name, why, "segment goes to quarantine");
                 self.report.quarantined.push(name);
             }
-            Err(error) => self.leave(id, &error.to_string(), places),
+            Err(error) => self.leave(id, &error.to_string(), false, places),
         }
     }
 
-    fn leave(&mut self, id: u64, why: &str, places: &mut Vec<Place>) {
+    fn leave(&mut self, id: u64, why: &str, by_newer: bool, places: &mut Vec<Place>) {
         let name = segment::name(id);
         error!(name, why, "segment is left alone; readers stop before it");
         self.report.closed.push(name);
-        places.push(Place::Closed { id });
+        places.push(Place::Closed { id, by_newer });
     }
 
     fn remove(&self, name: &str) {

@@ -148,6 +148,56 @@ async fn a_disk_that_fails_twice_in_a_row_is_tried_again_and_nothing_is_lost_or_
 }
 
 #[tokio::test]
+async fn closing_a_degraded_journal_ends_soon_and_breaks_the_marks_of_what_is_not_durable() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options::new(dir.path());
+    let (disk, control) = HeldDisk::new(dir.path());
+    let (journal, appender, _) = open_with(disk, &options).unwrap();
+    let _reader = journal.reader(&output(), Start::Oldest).unwrap();
+    let mut mark = Mark::new();
+    append_all(&appender, &mut mark, std::iter::once("durable".to_owned())).await;
+    control.fail_syncs(u32::MAX);
+    append(&appender, &mut mark, "not durable").await;
+    let mut room = appender.watch_room();
+    timeout(SOON, room.wait_for(|room| *room != Room::Free)).await.unwrap().unwrap();
+    assert_eq!(journal.status().full_because, Some(FullBecause::DiskFails));
+    append(&appender, &mut mark, "nor this").await;
+    timeout(SOON, close(journal)).await.unwrap();
+    assert!(timeout(SOON, mark.moved()).await.unwrap().is_err());
+
+    drop(appender);
+    let (journal, appender, _) = open(&options).unwrap();
+    let mut reader = journal.reader(&output(), Start::Oldest).unwrap();
+    drop(appender);
+    let all = drain(&mut reader).await;
+    assert_eq!(all.first().map(String::as_str), Some("durable"));
+    assert!(!all.contains(&"nor this".to_owned()), "{all:?}: it was never written");
+    close(journal).await;
+}
+
+#[tokio::test]
+async fn a_disk_on_which_no_segment_can_be_prepared_is_said_to_fail_and_is_tried_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (disk, control) = HeldDisk::new(dir.path());
+    control.fail_preparing(true);
+    let (journal, appender, _) = open_with(disk, &tiny(dir.path())).unwrap();
+    let mut mark = Mark::new();
+    append(&appender, &mut mark, "waits").await;
+    let degraded = async {
+        while journal.status().full_because != Some(FullBecause::DiskFails) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(SOON, degraded).await.unwrap();
+    assert_eq!(mark.kept(), Ok(Kept(0)));
+    control.fail_preparing(false);
+    kept(&mut mark, 1).await;
+    assert_eq!(journal.status().full_because, None);
+    drop(appender);
+    close(journal).await;
+}
+
+#[tokio::test]
 async fn a_submission_beyond_its_bound_breaks_its_mark_and_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
     let (journal, appender, _) = open(&Options::new(dir.path())).unwrap();

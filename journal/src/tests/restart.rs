@@ -5,6 +5,7 @@ use std::{fs, io, path::Path};
 use super::*;
 use crate::PositionAlarm;
 use crate::Seq;
+use crate::frame;
 use crate::open;
 use crate::position::record;
 use crate::segment;
@@ -298,10 +299,48 @@ async fn what_a_later_release_wrote_is_left_alone() {
         read += 1;
     }
     assert!((1..30).contains(&read), "{read}: it stops before the segment it cannot read");
-    assert_eq!(position(&journal).alarm, Some(PositionAlarm::Stopped));
+    assert_eq!(position(&journal).alarm, Some(PositionAlarm::NewerFrames));
+    assert!(journal.status().newer);
     drop((reader, appender));
     close(journal).await;
     assert_eq!(fs::read(&newer).unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_frame_of_a_later_release_is_neither_skipped_nor_dropped_when_full_and_intake_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { bytes_max: 6 * 16 * 1024, ..small(dir.path()) };
+    run(&options, 0..20).await;
+    let first = segments(dir.path()).remove(0);
+    damage(&first, |bytes| {
+        let salt = u64::from_le_bytes(bytes[24..32].try_into().unwrap());
+        bytes[4096 + 34] = 9; // Its schema.
+        frame::stamp(&mut bytes[4096..], salt);
+    });
+    let drops = Options { when_full: crate::WhenFull::DropOldest, ..options };
+    let (journal, appender, _) = open(&drops).unwrap();
+    let mut reader = journal.reader(&output(), Start::Oldest).unwrap();
+    let mut mark = Mark::new();
+    append_all(&appender, &mut mark, std::iter::once("goes on".to_owned())).await;
+    assert!(timeout(Duration::from_millis(50), reader.next()).await.is_err());
+    let status = journal.status();
+    assert!(status.newer, "{status:?}");
+    assert_eq!(position(&journal).alarm, Some(PositionAlarm::NewerFrames));
+    let mut full = appender.watch_room();
+    let filling = async {
+        for n in 0..200 {
+            append(&appender, &mut mark, &long(n)).await;
+        }
+    };
+    tokio::select! {
+        () = filling => {}
+        _ = full.wait_for(|room| *room != crate::Room::Free) => {}
+    }
+    timeout(SOON, full.wait_for(|room| *room != crate::Room::Free)).await.unwrap().unwrap();
+    assert_eq!((position(&journal).fates.dropped, position(&journal).low), (0, Seq(0)));
+    assert!(first.try_exists().unwrap());
+    drop(reader);
+    close(journal).await;
 }
 
 #[tokio::test]
