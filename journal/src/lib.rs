@@ -41,6 +41,9 @@ mod position;
 pub mod reader;
 mod scan;
 
+pub mod dump;
+pub mod forget;
+pub mod offline;
 pub mod open;
 mod quarantine;
 mod recover;
@@ -59,7 +62,10 @@ pub mod testing;
 
 pub use appender::{Appender, Closed, Room};
 pub use books::Books;
+pub use dump::{Dumped, dump};
+pub use forget::ForgetError;
 pub use mark::{Broken, Kept, Mark, Ticket};
+pub use offline::{Offline, OfflinePosition};
 pub use open::{Journal, OpenError, Recovery, open, open_with};
 pub use options::{Options, OutputId, Start, WhenFull};
 pub use payload::{Frame, Kind, PayloadError};

@@ -15,6 +15,7 @@ use tokio::{sync::watch, time::Instant};
 use tracing::{error, warn};
 
 use crate::Appender;
+use crate::ForgetError;
 use crate::Options;
 use crate::OutputId;
 use crate::Reader;
@@ -24,6 +25,7 @@ use crate::Status;
 use crate::catalog::Catalog;
 use crate::desk::Desk;
 use crate::disk::{Disk, RealDisk};
+use crate::forget;
 use crate::keeper::{self, Trouble};
 use crate::ledger::Ledger;
 use crate::options::Limits;
@@ -214,6 +216,12 @@ impl Journal {
         Status::of(&self.shared)
     }
 
+    /// Drops the position of an output that is gone for good, and frees what only it needed.
+    /// Blocks on the disk.
+    pub fn forget(&self, id: &OutputId) -> Result<(), ForgetError> {
+        forget::forget(&self.shared, id)
+    }
+
     /// A handle for `status` that outlives borrows of the journal.
     pub fn watcher(&self) -> Watcher {
         Watcher { shared: Arc::clone(&self.shared) }
@@ -279,5 +287,10 @@ pub struct Watcher {
 impl Watcher {
     pub fn status(&self) -> Status {
         Status::of(&self.shared)
+    }
+
+    /// As [`Journal::forget`].
+    pub fn forget(&self, id: &OutputId) -> Result<(), ForgetError> {
+        forget::forget(&self.shared, id)
     }
 }

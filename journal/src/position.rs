@@ -23,6 +23,7 @@ use crate::Books;
 use crate::Kind;
 use crate::OutputId;
 use crate::disk::{self, Disk, File};
+use crate::forget;
 use crate::ledger::Ledger;
 use crate::options::{Mutant, PAGE};
 use crate::position::record::{Parsed, Record};
@@ -84,6 +85,7 @@ pub(crate) struct Slots {
     written_at: Option<Instant>,
     /// Of both files.
     allocated: u64,
+    is_forgotten: bool,
 }
 
 /// A position's name on the disk.
@@ -105,6 +107,7 @@ impl Slots {
             fates: Fates::default(),
             written_at: None,
             allocated: 0,
+            is_forgotten: false,
         }
     }
 
@@ -213,12 +216,25 @@ impl Position {
         bytes_done.saturating_sub(self.bytes_on_disk.load(Ordering::Relaxed)) >= WRITE_BYTES
     }
 
+    /// Its files go, and no record is written any more.
+    pub(crate) fn forget(&self, shared: &Shared) -> io::Result<()> {
+        let mut slots = lock(&self.slots);
+        slots.files = [None, None];
+        forget::remove_files(&*shared.disk, self.id.as_str(), slots.generation)?;
+        slots.is_forgotten = true;
+        shared.release(std::mem::take(&mut slots.allocated));
+        Ok(())
+    }
+
     /// Writes and syncs a record, if it would say anything new.
     pub(crate) fn write(&self, shared: &Shared, now: Instant) -> io::Result<()> {
         if self.is_frozen() {
             return Ok(());
         }
         let mut slots = lock(&self.slots);
+        if slots.is_forgotten {
+            return Ok(());
+        }
         let (record, bytes_done) = self.record(shared, slots.generation + 1);
         if !slots.is_news(record.low, &record.fates) {
             return Ok(());
@@ -284,6 +300,17 @@ impl Position {
 
 pub(crate) fn kind_of(id: &OutputId) -> Kind {
     if *id == OutputId::intake_dead() { Kind::Rejected } else { Kind::Data }
+}
+
+/// Of the newest valid record, of whatever release and journal; 0 if there is none.
+pub(crate) fn newest_generation(disk: &dyn Disk, id: &str) -> u64 {
+    let slots = [0, 1].map(|slot| read_slot(disk, id, slot));
+    let generations = slots.iter().flatten().map(|read| match &read.parsed {
+        Parsed::Valid(record) => record.generation,
+        Parsed::Newer { generation, .. } => *generation,
+        Parsed::Damaged => 0,
+    });
+    generations.max().unwrap_or(0)
 }
 
 /// Reads one of an output's two files; `None` if it is not there. One that cannot be read, or has

@@ -5,6 +5,7 @@
 
 use std::{io, path::Path, sync::Arc};
 
+use crate::Books;
 use crate::OutputId;
 use crate::disk::{Disk, Entry, RealDisk};
 use crate::options::{Limits, PAGE};
@@ -22,6 +23,8 @@ pub struct Verified {
     pub bytes: u64,
     pub segments: Vec<SegmentReport>,
     pub positions: Vec<PositionReport>,
+    /// After the last frame that is there.
+    pub books: Books,
     /// Name and bytes of what is in quarantine.
     pub quarantine: Vec<(String, u64)>,
 }
@@ -67,19 +70,29 @@ pub struct PositionReport {
     pub files: usize,
     pub generation: u64,
     pub low: Seq,
+    /// Readings journaled before this output's first frame, and of its frames up to `low`.
+    base: u64,
+    passed: u64,
     pub fates: Fates,
 }
 
 /// Reads the whole journal in `dir`. Blocks for as long as that takes.
 pub fn verify(dir: &Path) -> io::Result<Verified> {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(dir));
-    let entries = disk.list("")?;
-    if !entries.iter().any(|entry| entry.name == "LOCK") {
-        return Err(io::Error::new(io::ErrorKind::NotFound, "there is no journal here"));
-    }
+    let entries = entries(&*disk)?;
     // Only asked for, not kept: a gateway may start meanwhile.
     let live = disk.lock().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
     Ok(Verified { live, ..verify_disk(&disk, &entries)? })
+}
+
+/// The files of a journal; an error if there is none.
+pub(crate) fn entries(disk: &dyn Disk) -> io::Result<Vec<Entry>> {
+    let entries = disk.list("")?;
+    if entries.iter().any(|entry| entry.name == "LOCK") {
+        Ok(entries)
+    } else {
+        Err(io::Error::new(io::ErrorKind::NotFound, "there is no journal here"))
+    }
 }
 
 pub(crate) fn verify_disk(disk: &Arc<dyn Disk>, entries: &[Entry]) -> io::Result<Verified> {
@@ -92,14 +105,19 @@ pub(crate) fn verify_disk(disk: &Arc<dyn Disk>, entries: &[Entry]) -> io::Result
     let begins: Vec<_> = surveyed.iter().map(survey::begins).collect();
     let highest = positions.iter().map(|(_, mark)| *mark).max().unwrap_or(0);
     let mut segments = Vec::new();
+    let mut books = Books::default();
     for (index, surveyed) in surveyed.into_iter().enumerate() {
         let next = begins.iter().skip(index + 1).find_map(|first_seq| *first_seq);
-        segments.extend(segment(&**disk, surveyed, next, highest, &limits));
+        let Some((report, after)) = segment(&**disk, surveyed, next, highest, &limits) else {
+            continue;
+        };
+        books = after.unwrap_or(books);
+        segments.push(report);
     }
     let in_quarantine: u64 = quarantine.iter().map(|(_, bytes)| bytes).sum();
     let bytes = entries.iter().map(|entry| entry.bytes).sum::<u64>() + in_quarantine;
     let positions = positions.into_iter().map(|(report, _)| report).collect();
-    Ok(Verified { live: false, bytes, segments, positions, quarantine })
+    Ok(Verified { live: false, bytes, segments, positions, books, quarantine })
 }
 
 fn none_if_missing(error: io::Error) -> io::Result<Vec<Entry>> {
@@ -119,6 +137,8 @@ fn positions(disk: &dyn Disk, entries: &[Entry]) -> Vec<(PositionReport, u64)> {
             files: slots.iter().flatten().count(),
             generation: 0,
             low: Seq(0),
+            base: 0,
+            passed: 0,
             fates: Fates::default(),
         };
         let mut mark = 0;
@@ -129,6 +149,7 @@ fn positions(disk: &dyn Disk, entries: &[Entry]) -> Vec<(PositionReport, u64)> {
             if record.generation >= report.generation {
                 report.generation = record.generation;
                 (report.low, report.fates) = (Seq(record.low), record.fates);
+                (report.base, report.passed) = (record.base, record.passed);
             }
         }
         (report, mark)
@@ -136,14 +157,14 @@ fn positions(disk: &dyn Disk, entries: &[Entry]) -> Vec<(PositionReport, u64)> {
     ids.into_iter().map(report).collect()
 }
 
-/// `None` if a living journal freed it meanwhile.
+/// With the books after it. `None` if a living journal freed it meanwhile.
 fn segment(
     disk: &dyn Disk,
     surveyed: Surveyed,
     next: Option<u64>,
     highest: u64,
     limits: &Limits,
-) -> Option<SegmentReport> {
+) -> Option<(SegmentReport, Option<Books>)> {
     let mut report = SegmentReport {
         name: segment::name(surveyed.id),
         bytes: surveyed.bytes,
@@ -155,6 +176,7 @@ fn segment(
         corrupt: Vec::new(),
         torn: Vec::new(),
     };
+    let mut books = None;
     match surveyed.what {
         What::Segment { header, trailer, file } => {
             let end = surveyed.bytes.saturating_sub(PAGE).max(HEADER_END);
@@ -169,6 +191,7 @@ fn segment(
             report.last = Seq(content.last);
             report.frames = content.frames;
             report.readings = content.books.journaled.saturating_sub(header.books.journaled);
+            books = Some(trailer.as_ref().map_or(content.books, |trailer| trailer.books));
             if let Some(trailer) = trailer {
                 sealed(&mut report, &header, &trailer, &content);
             } else {
@@ -182,7 +205,7 @@ fn segment(
         What::Damaged { .. } => report.state = SegmentState::Damaged,
         What::Unreadable(error) => report.state = SegmentState::Unreadable(error.to_string()),
     }
-    Some(report)
+    Some((report, books))
 }
 
 /// What its trailer vouches for and is not there, is corrupt.
@@ -203,6 +226,13 @@ fn sealed(
                 survey::push_range(&mut report.corrupt, seq, seq);
             }
         }
+    }
+}
+
+impl PositionReport {
+    /// Readings still to go, if so many were journaled in all.
+    pub(crate) fn journaled_to(&self, journaled: u64) -> u64 {
+        journaled.saturating_sub(self.base + self.passed)
     }
 }
 

@@ -19,6 +19,7 @@ use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{UnixListener, UnixStream},
     sync::Semaphore,
+    task::spawn_blocking,
     time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -105,7 +106,9 @@ async fn exchange(mut stream: UnixStream, answer: &Answer) -> io::Result<()> {
     let (read, mut write) = stream.split();
     let mut command = String::new();
     BufReader::new(read.take(COMMAND_BYTES_MAX)).read_line(&mut command).await?;
-    let reply = answer(command.trim());
+    let answer = Arc::clone(answer);
+    // An answer may take a look at the disk.
+    let reply = spawn_blocking(move || answer(command.trim())).await.map_err(io::Error::other)?;
     write.write_all(reply.as_bytes()).await?;
     write.shutdown().await
 }

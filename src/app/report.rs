@@ -9,7 +9,7 @@ use std::{
 };
 
 use journal::open::Watcher;
-use journal::{FullBecause, PositionStatus, Room};
+use journal::{FullBecause, OutputId, PositionStatus, Room};
 use prometheus_client::registry::Registry;
 use serde_json::json;
 use tokio::time::Instant;
@@ -134,7 +134,20 @@ impl Reporter {
         match command {
             "status" => serde_json::to_string(&self.status())
                 .unwrap_or_else(|error| json!({ "error": error.to_string() }).to_string()),
-            other => json!({ "error": format!("unknown command `{other}`") }).to_string(),
+            other => match other.strip_prefix("journal forget ") {
+                Some(id) => self.forget(id),
+                None => json!({ "error": format!("unknown command `{other}`") }).to_string(),
+            },
+        }
+    }
+
+    fn forget(&self, id: &str) -> String {
+        let Some(known) = OutputId::new(id) else {
+            return json!({ "error": format!("`{id}` is no id of an output") }).to_string();
+        };
+        match self.journal.forget(&known) {
+            Ok(()) => json!({ "forgotten": id }).to_string(),
+            Err(error) => json!({ "error": error.to_string() }).to_string(),
         }
     }
 

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, path::PathBuf};
 use super::{ConfigFile, Ending, complain, say};
 use crate::app::{
     control,
-    status::{Output, Status},
+    status::{Journal, Output, Status},
 };
 
 #[derive(Debug, clap::Args)]
@@ -56,21 +56,7 @@ pub fn screen(status: &Status) -> String {
             input.name, input.address, input.connections
         ));
     }
-    let journal = &status.journal;
-    line(format_args!(
-        "journal  {} of {}{}, durable up to {}, {} syncs  ({})",
-        bytes(journal.bytes),
-        bytes(journal.bytes_max),
-        match journal.seconds_to_full {
-            _ if journal.degraded => ", ITS DISK FAILS".to_owned(),
-            _ if journal.full => ", FULL".to_owned(),
-            Some(seconds) => format!(", full in {}", duration(seconds)),
-            None => String::new(),
-        },
-        journal.durable_seq,
-        journal.syncs,
-        journal.dir
-    ));
+    line(format_args!("{}", journal_line(&status.journal)));
     for output in &status.outputs {
         line(format_args!("{}", output_line(output)));
         if let Some(error) = &output.last_error {
@@ -87,6 +73,23 @@ pub fn screen(status: &Status) -> String {
     }
     text.truncate(text.trim_end().len());
     text
+}
+
+pub(super) fn journal_line(journal: &Journal) -> String {
+    format!(
+        "journal  {} of {}{}, durable up to {}, {} syncs  ({})",
+        bytes(journal.bytes),
+        bytes(journal.bytes_max),
+        match journal.seconds_to_full {
+            _ if journal.degraded => ", ITS DISK FAILS".to_owned(),
+            _ if journal.full => ", FULL".to_owned(),
+            Some(seconds) => format!(", full in {}", duration(seconds)),
+            None => String::new(),
+        },
+        journal.durable_seq,
+        journal.syncs,
+        journal.dir
+    )
 }
 
 fn output_line(output: &Output) -> String {

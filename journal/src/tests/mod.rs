@@ -1,5 +1,6 @@
 //! Through the public door: files by question.
 
+mod door;
 mod full;
 mod path;
 mod restart;
