@@ -15,3 +15,4 @@ pub mod output;
 pub mod process;
 pub mod sink;
 pub mod stats;
+pub mod tls;

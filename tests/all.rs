@@ -28,4 +28,5 @@ mod shutdown;
 #[expect(dead_code, reason = "launchers are complete before the tests that need all of them are")]
 mod support;
 mod tidy;
+mod tls;
 mod websocket;

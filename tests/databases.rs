@@ -25,6 +25,7 @@ fn v1(port: u16, database: &str) -> Settings {
     Settings {
         url: format!("http://127.0.0.1:{port}"),
         version: Version::V1 { database, retention_policy: None, user: None },
+        ca_file: None,
         gzip: true,
         request_max: Duration::from_secs(20),
     }

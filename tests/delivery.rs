@@ -28,6 +28,7 @@ fn v2(database: &Faulty) -> Settings {
             bucket: "iot".to_owned(),
             token: Secret::Given(SecretString::from("s3cret".to_owned())),
         },
+        ca_file: None,
         gzip: true,
         request_max: Duration::from_millis(400),
     }

@@ -14,7 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["config"],
     &["listen", "collect", "output", "web"],
     &["intake", "relay", "process", "sink", "store", "query"],
-    &["stats"],
+    &["stats", "tls"],
 ];
 
 fn level(module: &str) -> usize {

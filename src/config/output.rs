@@ -105,7 +105,12 @@ fn influx(table: &Table<'_>) -> Option<influx::Settings> {
     let mut request_max = Duration::from_secs(30);
     table.duration("request_max", Duration::from_secs(1)..=HOUR, &mut request_max);
     let (url, version) = (url(table), version(table));
-    Some(influx::Settings { url: url?, version: version?, gzip, request_max })
+    let ca_file = table.opt_path("ca_file");
+    let is_plain = url.as_ref().is_some_and(|url| url.starts_with("http:"));
+    if is_plain && ca_file.is_some() {
+        table.wrong("ca_file", "`ca_file` has no use without TLS; write https:// in `url`");
+    }
+    Some(influx::Settings { url: url?, version: version?, ca_file, gzip, request_max })
 }
 
 fn url(table: &Table<'_>) -> Option<String> {

@@ -1,6 +1,6 @@
 //! How the client library is asked to connect and to subscribe.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use rumqttc::{
     NetworkOptions, TlsConfiguration, Transport,
@@ -12,13 +12,11 @@ use rumqttc::{
         },
     },
 };
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject as _},
-};
 use secrecy::ExposeSecret as _;
 
 use super::Settings;
+use crate::tls;
+use crate::tls::TlsError;
 
 /// We publish nothing; the library allocates by this number.
 const OUTGOING_INFLIGHT_MAX: u16 = 16;
@@ -26,11 +24,6 @@ const OUTGOING_INFLIGHT_MAX: u16 = 16;
 const CONNECT_SECONDS_MAX: u64 = 10;
 /// The library panics below 5 s; the wire has 16 bits.
 const KEEP_ALIVE_SECONDS: std::ops::RangeInclusive<u64> = 5..=65_535;
-
-/// A certificate file that cannot be read, or holds none.
-#[derive(Debug, thiserror::Error)]
-#[error("tls: {0}")]
-pub(super) struct TlsError(String);
 
 /// Read anew for each connection: a certificate file may be replaced meanwhile.
 pub(super) fn connect(settings: &Settings) -> Result<MqttOptions, TlsError> {
@@ -55,7 +48,7 @@ pub(super) fn connect(settings: &Settings) -> Result<MqttOptions, TlsError> {
         options.set_credentials(username, password);
     }
     if settings.tls {
-        let config = tls(settings.ca_file.as_deref())?;
+        let config = tls::client(settings.ca_file.as_deref())?;
         let config = TlsConfiguration::Rustls(Arc::new(config));
         options.set_transport(Transport::tls_with_config(config));
     }
@@ -80,41 +73,4 @@ pub(super) fn filters(settings: &Settings) -> impl Iterator<Item = Filter> + '_ 
 /// The library joins host and port with a colon.
 fn host(host: &str) -> String {
     if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() }
-}
-
-fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, TlsError> {
-    let roots = match ca_file {
-        Some(file) => roots_of_file(file)?,
-        None => roots_of_system()?,
-    };
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let versions = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|e| TlsError(e.to_string()))?;
-    Ok(versions.with_root_certificates(roots).with_no_client_auth())
-}
-
-fn roots_of_file(file: &Path) -> Result<RootCertStore, TlsError> {
-    let fault = |why: String| TlsError(format!("{}: {why}", file.display()));
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(file).map_err(|e| fault(e.to_string()))? {
-        let certificate = certificate.map_err(|e| fault(e.to_string()))?;
-        roots.add(certificate).map_err(|e| fault(e.to_string()))?;
-    }
-    if roots.is_empty() {
-        return Err(fault("no certificate in it".to_owned()));
-    }
-    Ok(roots)
-}
-
-/// One broken certificate among the system's does not cost the others.
-fn roots_of_system() -> Result<RootCertStore, TlsError> {
-    let found = rustls_native_certs::load_native_certs();
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(found.certs);
-    if roots.is_empty() {
-        let why = found.errors.first().map_or_else(String::new, |e| format!(": {e}"));
-        return Err(TlsError(format!("the system trusts no certificate authority{why}")));
-    }
-    Ok(roots)
 }

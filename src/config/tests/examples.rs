@@ -35,7 +35,7 @@ fn the_defaults_that_are_documented_are_the_defaults() {
     let with_defaults = uncomment(&with_examples, "#");
     assert!(with_defaults.lines().count() == ALL.lines().count());
     let (left_out, spelled_out) = (good(&with_examples), good(&with_defaults));
-    assert_eq!(spelled_out.brokers.len() + spelled_out.outputs.len(), 3, "examples are included");
+    assert_eq!(spelled_out.brokers.len() + spelled_out.outputs.len(), 4, "examples are included");
     assert_eq!(format!("{left_out:#?}"), format!("{spelled_out:#?}"));
 }
 
@@ -80,7 +80,7 @@ fn every_key_that_there_is_is_in_the_example_file() {
     assert!(keys.len() >= 11, "{:?}", keys.keys());
     for (table, keys) in keys {
         // Tables of their own, and what prose says of InfluxDB 1.x.
-        let elsewhere = ["limits", "database", "retention_policy", "username", "password"];
+        let elsewhere = ["limits", "retention_policy", "username", "password"];
         for key in keys.into_iter().filter(|key| !elsewhere.contains(&key.as_str())) {
             let is_there = is_shown.contains(&(table.clone(), key.clone()));
             assert!(is_there, "`{key}` of {table} is not in config/tidegate.toml");

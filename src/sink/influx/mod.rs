@@ -27,6 +27,7 @@ use secrecy::SecretString;
 use self::answer::Verdict;
 use self::request::{Client, Outcome};
 use crate::sink::{Answer, Body, Fault, LostField, Refusal, Sink, Written};
+use crate::tls::TlsError;
 
 /// Where and how to write.
 #[derive(Clone, Debug)]
@@ -34,6 +35,8 @@ pub struct Settings {
     /// `http://` or `https://`, a base path is kept.
     pub url: String,
     pub version: Version,
+    /// PEM file with the authorities to trust; the system's own where there is none.
+    pub ca_file: Option<PathBuf>,
     pub gzip: bool,
     /// A request that takes longer is given up: what it carried may or may not be stored.
     pub request_max: Duration,
@@ -57,6 +60,8 @@ pub enum Secret {
 pub enum SettingsError {
     #[error("not an http:// or https:// URL: {reason}")]
     Url { reason: String },
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 #[derive(Debug)]

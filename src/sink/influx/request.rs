@@ -7,6 +7,7 @@ use std::{
     error::Error,
     io::{self, Write},
     ops::Range,
+    path::Path,
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
@@ -27,11 +28,14 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use rustls::ClientConfig;
 use secrecy::ExposeSecret;
 use tokio::time::timeout;
 
 use super::{Secret, Settings, SettingsError, Version, text};
 use crate::sink::{Answer, Body};
+use crate::tls;
+use crate::tls::TlsError;
 
 const GZIP_LEVEL: u32 = 3;
 /// Smaller bodies are sent as they are.
@@ -72,9 +76,9 @@ impl Client {
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(CONNECT_MAX.min(settings.request_max)));
+        let uri = write_uri(settings)?;
         let connector = HttpsConnectorBuilder::new()
-            .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())
-            .map_err(url_error)?
+            .with_tls_config(trust(&uri, settings.ca_file.as_deref())?)
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
@@ -84,7 +88,7 @@ impl Client {
             .build(connector);
         Ok(Self {
             http,
-            uri: write_uri(settings)?,
+            uri,
             credentials: Credentials::of(&settings.version),
             authorization: Mutex::new(None),
             gzip: settings.gzip,
@@ -365,6 +369,11 @@ fn write_uri(settings: &Settings) -> Result<Uri, SettingsError> {
     };
     let base = settings.url.trim_end_matches('/');
     format!("{base}{query}").parse().map_err(url_error)
+}
+
+/// Whom the other end's certificate must lead to.
+fn trust(uri: &Uri, ca_file: Option<&Path>) -> Result<ClientConfig, TlsError> {
+    if uri.scheme_str() == Some("https") { tls::client(ca_file) } else { tls::nobody() }
 }
 
 fn url_error(reason: impl std::fmt::Display) -> SettingsError {

@@ -110,7 +110,7 @@ fn secret(text: &str) -> Secret {
 fn v2(url: String) -> Settings {
     let (org, bucket) = ("my org".to_owned(), "b&c=d/ü".to_owned());
     let version = Version::V2 { org, bucket, token: secret("s3cret") };
-    Settings { url, version, gzip: true, request_max: Duration::from_millis(300) }
+    Settings { url, version, ca_file: None, gzip: true, request_max: Duration::from_millis(300) }
 }
 
 fn v1(url: String) -> Settings {
@@ -119,7 +119,7 @@ fn v1(url: String) -> Settings {
         retention_policy: Some("one year".to_owned()),
         user: Some(("me".to_owned(), secret("s3cret"))),
     };
-    Settings { url, version, gzip: false, request_max: Duration::from_millis(300) }
+    Settings { url, version, ca_file: None, gzip: false, request_max: Duration::from_millis(300) }
 }
 
 fn body(lines: usize) -> Arc<Body> {
