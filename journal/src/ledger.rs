@@ -209,7 +209,10 @@ impl Ledger {
         }
         let back = left.min(self.fates.quarantined);
         self.fates.quarantined -= back;
-        self.passed -= back;
+        // What was cut off was counted from the books of a segment that is gone by now.
+        let rest = (left - back).min(self.fates.dropped);
+        self.fates.dropped -= rest;
+        self.passed -= back + rest;
     }
 
     /// A lease came back: with its readings' fates, or given up. `true` if the reader must go back.

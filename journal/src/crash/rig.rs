@@ -68,6 +68,8 @@ struct Plan {
     space_is_short: bool,
     cut_in_recovery: bool,
     drops_oldest: bool,
+    /// One in so many, of what changes something; and of reads.
+    calls_fail: (u32, u32),
     /// In some lives no output of the configuration claims `cloud`.
     leaves_unclaimed: bool,
 }
@@ -97,6 +99,11 @@ impl Rig {
             space_is_short: rng.u8(0..4) == 0,
             cut_in_recovery: rng.bool(),
             drops_oldest: rng.u8(0..3) == 0,
+            calls_fail: match rng.u8(0..8) {
+                0 => (rng.u32(10..60), 0),
+                1 => (rng.u32(10..60), rng.u32(5..60)),
+                _ => (0, 0),
+            },
             leaves_unclaimed: rng.u8(0..4) == 0,
         };
         let segment_bytes = 4096 * rng.u64(5..10);
@@ -112,7 +119,7 @@ impl Rig {
             mutant,
             ..Limits::default()
         };
-        let strict = !plan.bits_flip && !plan.sync_fails_in_recovery;
+        let strict = !plan.bits_flip && !plan.sync_fails_in_recovery && plan.calls_fail.1 == 0;
         Self {
             disk: SimDisk::new(rng.u64(..), SPACE),
             rng,
@@ -337,6 +344,7 @@ impl Rig {
 
     /// Opens, again and again if the power fails meanwhile.
     fn reopen(&mut self) -> Checked {
+        self.disk.set_call_failures(0, 0);
         if !self.plan.sync_fails_in_recovery {
             self.disk.set_sync_failures(0);
         }
@@ -359,6 +367,7 @@ impl Rig {
             break;
         }
         self.disk.set_sync_failures(self.plan.sync_fails_one_in);
+        self.disk.set_call_failures(self.plan.calls_fail.0, self.plan.calls_fail.1);
         Ok(())
     }
 
@@ -420,6 +429,7 @@ impl Rig {
             space_is_short: false,
             cut_in_recovery: false,
             drops_oldest: false,
+            calls_fail: (0, 0),
             leaves_unclaimed: false,
         };
         self.disk.set_space(SPACE);

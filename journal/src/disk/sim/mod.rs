@@ -7,7 +7,7 @@
 //! A power cut keeps any part of what is dirty: none, all, a beginning, or sectors and names at
 //! random. A failing sync keeps a random part, drops the rest *and calls all of it clean*. After
 //! the n-th operation the power may fail by itself (`cut_after`): then every call is an error
-//! until `reboot`. Space is limited; bits may flip.
+//! until `reboot`. Space is limited; bits may flip; any call may be an I/O error.
 
 mod state;
 mod tests;
@@ -17,7 +17,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use state::{Inode, NameChange, SECTOR, State, folder_of, off};
+use state::{Inode, NameChange, SECTOR, State, eio, folder_of, off};
 
 use super::{Disk, Entry, File, Lock};
 use crate::shared::lock;
@@ -78,6 +78,12 @@ impl SimDisk {
 
     pub(crate) fn set_sync_failures(&self, one_in: u32) {
         lock(&self.state).sync_fails_one_in = one_in;
+    }
+
+    /// One call in so many that changes something is an I/O error, and one read in so many.
+    pub(crate) fn set_call_failures(&self, change_one_in: u32, read_one_in: u32) {
+        let mut state = lock(&self.state);
+        (state.call_fails_one_in, state.read_fails_one_in) = (change_one_in, read_one_in);
     }
 
     pub(crate) fn used(&self) -> u64 {
@@ -173,7 +179,7 @@ impl Disk for SimDisk {
         let mut state = lock(&self.state);
         let life = state.life;
         if state.step(life)? || state.sync_fails() {
-            return Err(io::Error::from_raw_os_error(5));
+            return Err(eio());
         }
         let all = state.pending.iter().any(|change| matches!(change, NameChange::Rename(..)));
         let (synced, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut state.pending)
@@ -207,6 +213,9 @@ impl File for SimFile {
     fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
         let mut state = lock(&self.state);
         state.look(self.life)?;
+        if state.read_fails() {
+            return Err(eio());
+        }
         let inode = state.inode(self.inode)?;
         let at = usize::try_from(at).expect("small").min(inode.cache.len());
         let there = &inode.cache[at..];
@@ -260,7 +269,7 @@ impl File for SimFile {
         if evicted && inode.durable.len() == inode.cache.len() {
             inode.cache.clone_from(&inode.durable);
         }
-        Err(io::Error::from_raw_os_error(5))
+        Err(eio())
     }
 }
 

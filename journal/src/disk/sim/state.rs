@@ -24,6 +24,10 @@ pub(super) struct State {
     pub(super) space: u64,
     /// One sync in so many fails; 0: none.
     pub(super) sync_fails_one_in: u32,
+    /// One call in so many that changes something fails, and changes nothing.
+    pub(super) call_fails_one_in: u32,
+    /// One read in so many fails.
+    pub(super) read_fails_one_in: u32,
 }
 
 #[derive(Debug, Default)]
@@ -56,12 +60,17 @@ impl State {
             locked: false,
             space,
             sync_fails_one_in: 0,
+            call_fails_one_in: 0,
+            read_fails_one_in: 0,
         }
     }
 
     /// Before anything changes. `Ok(true)`: the power fails while it happens.
     pub(super) fn step(&mut self, life: u64) -> io::Result<bool> {
         self.look(life)?;
+        if self.happens(self.call_fails_one_in) {
+            return Err(eio());
+        }
         let Some(left) = self.cut_after.as_mut() else { return Ok(false) };
         if *left > 0 {
             *left -= 1;
@@ -136,7 +145,15 @@ impl State {
     }
 
     pub(super) fn sync_fails(&mut self) -> bool {
-        self.sync_fails_one_in > 0 && self.rng.u32(0..self.sync_fails_one_in) == 0
+        self.happens(self.sync_fails_one_in)
+    }
+
+    pub(super) fn read_fails(&mut self) -> bool {
+        self.happens(self.read_fails_one_in)
+    }
+
+    fn happens(&mut self, one_in: u32) -> bool {
+        one_in > 0 && self.rng.u32(0..one_in) == 0
     }
 }
 
@@ -193,6 +210,10 @@ impl NameChange {
 
 pub(super) fn folder_of(name: &str) -> &str {
     name.rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
+pub(super) fn eio() -> io::Error {
+    io::Error::from_raw_os_error(5)
 }
 
 pub(super) fn off() -> io::Error {
