@@ -47,7 +47,12 @@ async fn an_intake_that_panics_ends_the_process() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_journal_whose_writer_panics_ends_the_process() {
-    dies_and_loses_nothing("journal-writer", PASSAGE, "the journal's writer died").await;
+    dies_and_loses_nothing("journal-writer", PASSAGE, "thread 'journal-writer'").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_journal_whose_keeper_panics_ends_the_process() {
+    dies_and_loses_nothing("journal-keeper", 3, "thread 'journal-keeper'").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

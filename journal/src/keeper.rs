@@ -31,12 +31,26 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// The keeper's thread: rounds until the writer has finished, and then the last things.
 pub(crate) fn run(shared: &Arc<Shared>) {
+    let _last_words = LastWords(Arc::clone(shared));
     let mut trouble = Trouble::default();
     while !shared.desk.is_ending() {
+        #[cfg(feature = "faults")]
+        crate::fault::point("journal-keeper");
         round(shared, Instant::now(), &mut trouble);
         shared.desk.rest(REST);
     }
     finish(shared);
+}
+
+/// Without a keeper no segment is prepared or freed any more: the journal would be full for good.
+struct LastWords(Arc<Shared>);
+
+impl Drop for LastWords {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.died.send_replace(true);
+        }
+    }
 }
 
 /// At the end: what is confirmed is on the disk.

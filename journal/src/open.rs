@@ -227,7 +227,7 @@ impl Journal {
         Watcher { shared: Arc::clone(&self.shared) }
     }
 
-    /// Resolves if the writer's thread dies, which only a fault of ours does: end the process.
+    /// Resolves if one of its threads dies, which only a fault of ours does: end the process.
     /// Never resolves otherwise. Cancel safe.
     pub async fn died(&self) {
         let mut died = self.shared.died.subscribe();

@@ -101,7 +101,7 @@ impl Gateway {
     pub async fn stage_stopped(&mut self) {
         tokio::select! {
             () = self.running.stage_stopped() => {}
-            () = self.journal.died() => error!("the journal's writer died"),
+            () = self.journal.died() => error!("a thread of the journal died"),
         }
     }
 
