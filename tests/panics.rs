@@ -4,7 +4,10 @@
 
 use std::time::Duration;
 
-use crate::support::rig::{OUTPUT, Rig, mqtt, websocket};
+use crate::support::{
+    rig::{OUTPUT, Rig, mqtt, websocket},
+    wait_for,
+};
 
 /// Readings flow before the fault: this many passages of the stage.
 const PASSAGE: u64 = 40;
@@ -24,20 +27,25 @@ async fn dies_and_loses_nothing(stage: &str, passage: u64, said: &str) {
     let log = rig.gateway.log();
     assert_eq!(status.code(), Some(1), "{status}\n{log}");
     assert!(log.contains(said), "no `{said}` in\n{log}");
-    let acknowledged = fleet.watch().look().acknowledged;
+    let watch = fleet.watch();
+    let before = watch.look().acknowledged;
 
     rig.gateway.run();
+    wait_for("more acknowledged readings", END_MAX, || match watch.look().acknowledged {
+        now if now > before => Ok(()),
+        _ => Err(format!("still {before}")),
+    });
     let ledger = fleet.stop_and_drain(Duration::from_mins(1)).await.unwrap();
     rig.delivered();
     let verdict = rig.verdict(&ledger);
-    assert!(verdict.is_clean(), "{verdict}");
-    assert!(verdict.acknowledged > acknowledged, "it takes readings again: {verdict}");
+    assert!(verdict.is_clean() && verdict.acknowledged > before, "{verdict}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_listener_that_panics_as_it_accepts_ends_the_process() {
     // The connections of the fleet: half of them are in, and have sent something, or have not.
     dies_and_loses_nothing("mqtt", 5, "stage died stage=\"mqtt\"").await;
+    dies_and_loses_nothing("http", 8, "stage died stage=\"http\"").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

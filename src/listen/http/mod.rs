@@ -146,7 +146,11 @@ pub async fn serve(
         ports,
         &stats.ports,
         &shutdown,
-        |stream, _| connection::run(stream, Arc::clone(&port), routes.clone()),
+        |stream, _| {
+            #[cfg(feature = "faults")]
+            journal::fault::point("http");
+            connection::run(stream, Arc::clone(&port), routes.clone())
+        },
         |stream, _| connection::refuse(stream),
     )
     .await;
