@@ -8,6 +8,7 @@
 )]
 #![expect(unreachable_pub, reason = "`pub` says what a module offers to the others of this binary")]
 
+mod aborts;
 mod backpressure;
 mod clients;
 mod collector;

@@ -35,6 +35,7 @@ mod shared;
 mod spare;
 mod stats;
 
+mod care;
 mod fetch;
 mod ledger;
 mod position;

@@ -22,6 +22,7 @@ use crate::Reader;
 use crate::Room;
 use crate::Start;
 use crate::Status;
+use crate::care::Care;
 use crate::catalog::Catalog;
 use crate::desk::Desk;
 use crate::disk::{Disk, RealDisk};
@@ -159,6 +160,9 @@ pub(crate) fn prepare(
         gaps: Mutex::default(),
         lock: Mutex::new(Some(held)),
     });
+    for position in shared.positions() {
+        position.care.begin(durable);
+    }
     for (first, last) in &found.report.corrupt {
         shared.name_gap(*first, *last);
     }
@@ -173,7 +177,8 @@ pub(crate) fn find_position(shared: &Arc<Shared>, id: &OutputId, start: Start) -
     if let Some(position) = positions.iter().find(|position| position.id == *id) {
         return Arc::clone(position);
     }
-    let position = Position::new(id.clone(), Ledger::default(), Slots::none(), None);
+    let position =
+        Position::new(id.clone(), Ledger::default(), Slots::none(), None, Care::default());
     let (low, base) = match (start, shared.catalog.first()) {
         (Start::Oldest, Some(first)) => (first.first_seq - 1, first.books.of(position.kind)),
         (Start::Oldest, None) | (Start::New, _) => {

@@ -63,6 +63,10 @@ pub struct Options {
     /// Just-written frames kept in memory, so that outputs at the head need no disk.
     pub tail_bytes_max: usize,
     pub when_full: WhenFull,
+    /// The process that ran here before crashed by itself: an abort, not SIGKILL and not the
+    /// power. Frames that a crash leaves are then stepped through one by one, and the one on which
+    /// it crashes again is set aside.
+    pub crashed: bool,
 }
 
 impl Options {
@@ -77,6 +81,7 @@ impl Options {
             queue_bytes_max: 8 * 1024 * 1024,
             tail_bytes_max: 2 * 1024 * 1024,
             when_full: WhenFull::Block,
+            crashed: false,
         }
     }
 
@@ -91,6 +96,7 @@ impl Options {
             segment_bytes,
             tail_bytes_max: self.tail_bytes_max,
             when_full: self.when_full,
+            crashed: self.crashed,
             group_bytes_max: usize::try_from(usable / 2).unwrap_or(usize::MAX).min(1 << 20),
             ..Limits::default()
         }
@@ -136,6 +142,7 @@ pub(crate) struct Limits {
     /// Just-written frames kept in memory for readers at the head.
     pub(crate) tail_bytes_max: usize,
     pub(crate) when_full: WhenFull,
+    pub(crate) crashed: bool,
     /// How long leases out of a segment that must go may take to settle.
     pub(crate) lease_wait: Duration,
     #[cfg(test)]
@@ -166,6 +173,7 @@ impl Default for Limits {
             compress_from: 1024,
             tail_bytes_max: 2 * 1024 * 1024,
             when_full: WhenFull::Block,
+            crashed: false,
             lease_wait: Duration::from_secs(5),
             #[cfg(test)]
             mutant: None,

@@ -22,6 +22,7 @@ use tracing::warn;
 use crate::Books;
 use crate::Kind;
 use crate::OutputId;
+use crate::care::Care;
 use crate::disk::{self, Disk, File};
 use crate::forget;
 use crate::ledger::Ledger;
@@ -55,6 +56,7 @@ pub(crate) struct Position {
     /// Why its reader stands before something that it does not read.
     pub(crate) stopped: Mutex<Option<PositionAlarm>>,
     found: Option<PositionAlarm>,
+    pub(crate) care: Care,
 }
 
 /// Something about a position that its owner should know.
@@ -82,6 +84,7 @@ pub(crate) struct Slots {
     pub(crate) low: Option<u64>,
     /// What that record says became of the readings up to there.
     fates: Fates,
+    working_on: u64,
     written_at: Option<Instant>,
     /// Of both files.
     allocated: u64,
@@ -105,6 +108,7 @@ impl Slots {
             files: [None, None],
             low: None,
             fates: Fates::default(),
+            working_on: 0,
             written_at: None,
             allocated: 0,
             is_forgotten: false,
@@ -116,13 +120,14 @@ impl Slots {
         files: [Option<Arc<dyn File>>; 2],
         low: Option<u64>,
         fates: Fates,
+        working_on: u64,
         allocated: u64,
     ) -> Self {
-        Self { generation, files, low, fates, allocated, ..Self::none() }
+        Self { generation, files, low, fates, working_on, allocated, ..Self::none() }
     }
 
-    fn is_news(&self, low: u64, fates: &Fates) -> bool {
-        self.low != Some(low) || self.fates != *fates
+    fn is_news(&self, low: u64, fates: &Fates, working_on: u64) -> bool {
+        self.low != Some(low) || self.fates != *fates || self.working_on != working_on
     }
 }
 
@@ -132,6 +137,7 @@ impl Position {
         ledger: Ledger,
         slots: Slots,
         alarm: Option<PositionAlarm>,
+        care: Care,
     ) -> Self {
         Self {
             kind: kind_of(&id),
@@ -145,6 +151,7 @@ impl Position {
             claimed: AtomicBool::new(false),
             stopped: Mutex::default(),
             found: alarm,
+            care,
         }
     }
 
@@ -206,7 +213,7 @@ impl Position {
         let slots = lock(&self.slots);
         let every = if slots.fates == fates { PASSED_BY_EVERY } else { WRITE_EVERY };
         let waited = slots.written_at.is_none_or(|at| now.duration_since(at) >= every);
-        slots.is_news(low, &fates) && (waited || self.is_pressing())
+        slots.is_news(low, &fates, self.care.working_on()) && (waited || self.is_pressing())
     }
 
     /// Whether so much is done that the keeper should not wait for its second. Never blocks on the
@@ -236,7 +243,7 @@ impl Position {
             return Ok(());
         }
         let (record, bytes_done) = self.record(shared, slots.generation + 1);
-        if !slots.is_news(record.low, &record.fates) {
+        if !slots.is_news(record.low, &record.fates, record.working_on) {
             return Ok(());
         }
         slots.written_at = Some(now);
@@ -263,6 +270,7 @@ impl Position {
         slots.generation = record.generation;
         slots.low = Some(record.low);
         slots.fates = record.fates;
+        slots.working_on = record.working_on;
         self.low_on_disk.store(record.low, Ordering::Release);
         self.bytes_on_disk.store(bytes_done, Ordering::Relaxed);
         Ok(())
@@ -281,7 +289,7 @@ impl Position {
             hint,
             base,
             passed,
-            working_on: 0,
+            working_on: self.care.working_on(),
             fates,
             state: Vec::new(),
         };

@@ -23,6 +23,23 @@ pub(crate) fn keep(shared: &Arc<Shared>, id: u64, from: u64, to: u64) {
     shared.allocate(copy(&*shared.disk, id, from, to, room.min(limits.bytes_max / COPY_SHARE)));
 }
 
+/// Keeps a frame's payload, decompressed, if there is room.
+pub(crate) fn keep_frame(shared: &Shared, output: &str, seq: u64, payload: &[u8]) {
+    let name = format!("{FOLDER}/frame-{seq:016x}.{output}");
+    let room = shared.limits.bytes_max.saturating_sub(shared.allocated());
+    let len = payload.len() as u64;
+    let kept = if len > room.min(shared.limits.bytes_max / COPY_SHARE) {
+        Err(io::ErrorKind::QuotaExceeded.into())
+    } else {
+        write_new(&*shared.disk, &name, payload)
+    };
+    match kept {
+        Ok(()) => shared.allocate(len),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => warn!(name, %error, "a frame that is set aside could not be kept"),
+    }
+}
+
 /// Moves a whole file there. What is in quarantine longest gives way when a quarter of the
 /// journal's bytes would be exceeded: the journal must stay able to take.
 pub(crate) fn take(disk: &dyn Disk, name: &str, bytes_max: u64) -> io::Result<()> {
@@ -79,11 +96,16 @@ fn try_copy(
     }
     let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
     disk::read_exact_at(&*disk.open(&segment::name(id))?, &mut bytes, from)?;
+    write_new(disk, name, &bytes)?;
+    Ok(len)
+}
+
+fn write_new(disk: &dyn Disk, name: &str, bytes: &[u8]) -> io::Result<()> {
     let file = disk.create(name)?;
-    let written = file.write_all_at(&bytes, 0).and_then(|()| file.sync());
+    let written = file.write_all_at(bytes, 0).and_then(|()| file.sync());
     if written.and_then(|()| disk.sync_dir(FOLDER)).is_err() {
         disk.remove(name)?;
         return Err(io::ErrorKind::WriteZero.into());
     }
-    Ok(len)
+    Ok(())
 }

@@ -13,6 +13,7 @@ use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
 use crate::Frame;
 use crate::Kind;
+use crate::care::{self, CareTask, Step};
 use crate::fetch::{Fetcher, Item};
 use crate::ledger::{Ledger, Offer};
 use crate::position::Position;
@@ -81,6 +82,10 @@ pub struct Reader {
     /// Away while `fetching`.
     fetcher: Option<Fetcher>,
     fetching: Option<JoinHandle<(Fetcher, Vec<Item>)>>,
+    /// What must be on the disk before the first of `ready` is handed out; and for which frame that
+    /// was done. Only after a crash of the process.
+    caring: Option<CareTask>,
+    cared: Option<u64>,
 }
 
 impl Receipt {
@@ -145,6 +150,8 @@ impl Reader {
             ready: VecDeque::new(),
             fetcher: Some(fetcher),
             fetching: None,
+            caring: None,
+            cared: None,
         }
     }
 
@@ -155,11 +162,23 @@ impl Reader {
     pub async fn next(&mut self) -> Option<Lease> {
         loop {
             self.finish_fetch().await?;
+            self.finish_care().await?;
             self.go_back();
+            if self.start_care() {
+                continue;
+            }
             while let Some(item) = self.ready.pop_front() {
-                if let Some(lease) = apply(&self.shared, &self.position, item) {
+                if let Some(lease) = apply(&self.shared, &self.position, item)
+                    && let Some(lease) = self.judge(lease)
+                {
                     return Some(lease);
                 }
+                if self.start_care() {
+                    break;
+                }
+            }
+            if self.caring.is_some() {
+                continue;
             }
             let head = *self.head.borrow_and_update();
             if !self.fetch(head.durable).await? {
@@ -231,6 +250,41 @@ impl Reader {
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Err(_) => None,
         }
+    }
+
+    /// Whether something must reach the disk before the first of `ready` may be handed out.
+    fn start_care(&mut self) -> bool {
+        let care = &self.position.care;
+        let step = match self.ready.front() {
+            Some(Item::Frame { seq, .. }) if self.cared == Some(*seq) => return false,
+            Some(Item::Frame { seq, frame, .. }) => care.step(*seq, frame),
+            Some(_) | None => None,
+        };
+        // Nothing is being worked on any more. (What an earlier life's mark says stays until then.)
+        let step = step.or_else(|| self.cared.map(|_| Step::Clear));
+        self.caring = step.map(|step| care::take(&self.shared, &self.position, step));
+        self.caring.is_some()
+    }
+
+    /// `None` if the runtime shuts down. Cancel safe: the handle stays here until it is done.
+    async fn finish_care(&mut self) -> Option<()> {
+        let Some(caring) = &mut self.caring else { return Some(()) };
+        let done = caring.await;
+        self.caring = None;
+        self.cared = done.ok()?;
+        Some(())
+    }
+
+    /// The lease, unless it was set aside: then its readings are counted as quarantined.
+    fn judge(&mut self, lease: Lease) -> Option<Lease> {
+        let care = &self.position.care;
+        if self.cared != Some(lease.seq.0) || !care.is_condemned(lease.seq.0) {
+            return Some(lease);
+        }
+        care.acquit();
+        let quarantined = u64::from(lease.frame.readings);
+        lease.receipt.confirm(&Fates { quarantined, ..Fates::default() });
+        None
     }
 
     /// Past what was cut off, or to the first frame that was given up, if any was.

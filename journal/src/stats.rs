@@ -20,6 +20,8 @@ pub(crate) struct Stats {
     pub(crate) commit_errors: AtomicU64,
     /// Durable once, and lost: named by recovery or by readers.
     pub(crate) damaged_frames: AtomicU64,
+    /// Frames on which the process crashed twice.
+    pub(crate) set_aside: AtomicU64,
     syncs: AtomicU64,
     sync_micros: AtomicU64,
     sync_buckets: [AtomicU64; SYNC_BUCKETS_US.len() + 1],

@@ -40,6 +40,8 @@ pub struct Status {
     pub commit_errors: u64,
     /// Frames that recovery or readers found damaged or missing, each counted once.
     pub damaged_frames: u64,
+    /// Frames on which the process crashed twice, and that are in quarantine since.
+    pub set_aside_frames: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +87,7 @@ impl Status {
             bytes_written: stats.bytes_written.load(Ordering::Relaxed),
             syncs: stats.syncs(),
             commit_errors: stats.commit_errors.load(Ordering::Relaxed),
+            set_aside_frames: stats.set_aside.load(Ordering::Relaxed),
             damaged_frames: stats.damaged_frames.load(Ordering::Relaxed),
         }
     }

@@ -18,16 +18,18 @@ pub enum Name {
     JournalDegraded,
     JournalDamaged,
     JournalNewer,
+    FrameSetAside,
     PositionUnclaimed,
     OutputStuck,
 }
 
 impl Name {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::JournalFull,
         Self::JournalDegraded,
         Self::JournalDamaged,
         Self::JournalNewer,
+        Self::FrameSetAside,
         Self::PositionUnclaimed,
         Self::OutputStuck,
     ];
@@ -38,6 +40,7 @@ impl Name {
             Self::JournalDegraded => "journal_degraded",
             Self::JournalDamaged => "journal_damaged",
             Self::JournalNewer => "journal_newer",
+            Self::FrameSetAside => "frame_set_aside",
             Self::PositionUnclaimed => "position_unclaimed",
             Self::OutputStuck => "output_stuck",
         }

@@ -9,6 +9,7 @@
 
 pub mod alarms;
 pub mod control;
+mod crash;
 mod fill;
 mod inputs;
 mod metrics;

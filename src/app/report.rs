@@ -244,6 +244,10 @@ impl Reporter {
             let words = "the journal holds what a later release wrote; it waits for that release";
             raise(Name::JournalNewer, "", words.to_owned());
         }
+        if journal.set_aside_frames > 0 {
+            let words = format!("{} frames crashed the process twice", journal.set_aside_frames);
+            raise(Name::FrameSetAside, "", format!("{words}; they are in quarantine"));
+        }
         for position in journal.positions.iter().filter(|position| !position.claimed) {
             let id = position.id.as_str();
             let words = format!("output {id} is gone from the configuration, its data is kept");

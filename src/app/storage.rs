@@ -5,11 +5,14 @@ use std::path::Path;
 use journal::{Appender, Journal, OpenError, Recovery};
 use tracing::{info, warn};
 
+use super::crash;
 use crate::config;
 
 /// Off the reactor: it takes as long as the scan of one unsealed segment.
 pub(super) async fn open(settings: &config::Journal) -> Result<(Journal, Appender), OpenError> {
-    let options = settings.options(room_for(settings.dir()));
+    let mut options = settings.options(room_for(settings.dir()));
+    options.crashed = crash::happened(&options.dir);
+    let dir = options.dir.clone();
     info!(dir = %options.dir.display(), bytes_max = options.bytes_max, "opening the journal");
     // The journal settles large groups by a task of the runtime it is opened in.
     let runtime = tokio::runtime::Handle::current();
@@ -19,6 +22,9 @@ pub(super) async fn open(settings: &config::Journal) -> Result<(Journal, Appende
     });
     let (journal, appender, recovery) =
         opened.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+    if let Err(error) = crash::watch(&dir) {
+        warn!(%error, "a crash of this process will leave no trace");
+    }
     tell(&recovery);
     Ok((journal, appender))
 }

@@ -74,7 +74,7 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, limits: &Limits) -> io::Result<Found
     let marks = positions::marks(&records, journal);
     recovering.highest = marks.highest;
     let (places, mut books) = recovering.segments(surveyed, journal, marks);
-    let positions = positions::positions(records, journal, &places);
+    let positions = positions::positions(records, journal, &places, limits);
     for position in &positions {
         books.at_least(position.kind, position.ledger(|ledger| ledger.base + ledger.passed));
     }

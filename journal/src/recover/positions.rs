@@ -11,9 +11,11 @@ use tracing::{error, warn};
 use super::Marks;
 use crate::Kind;
 use crate::OutputId;
+use crate::care::Care;
 use crate::catalog::Place;
 use crate::disk::{Disk, Entry};
 use crate::ledger::Ledger;
+use crate::options::Limits;
 use crate::position::{self, Position, PositionAlarm, Read, Slots, record::Parsed, record::Record};
 use crate::reader::Fates;
 
@@ -61,15 +63,18 @@ pub(super) fn positions(
     records: Records,
     journal: [u8; 16],
     places: &[Place],
+    limits: &Limits,
 ) -> Vec<Arc<Position>> {
     let oldest = places.iter().find_map(Place::known);
     let mut positions = Vec::new();
     for (id, slots) in records {
         let allocated = slots.iter().flatten().map(|read| read.bytes).sum();
         let kind = position::kind_of(&id);
+        let mut working_on = 0;
         let (ledger, generation, low, alarm) = match newest(&slots, journal) {
             Newest::Ours(record) => {
                 let Record { low, base, passed, fates, generation, .. } = record;
+                working_on = record.working_on;
                 (Ledger::new(*low, *base, *passed, *fates), *generation, Some(*low), None)
             }
             Newest::Newer { generation, low, .. } => {
@@ -94,8 +99,9 @@ pub(super) fn positions(
             }
             _ => None,
         });
-        let slots = Slots::found(generation, files, low, ledger.fates, allocated);
-        positions.push(Arc::new(Position::new(id, ledger, slots, alarm)));
+        let slots = Slots::found(generation, files, low, ledger.fates, working_on, allocated);
+        let care = Care::new(limits.crashed, working_on);
+        positions.push(Arc::new(Position::new(id, ledger, slots, alarm, care)));
     }
     positions
 }
