@@ -5,12 +5,16 @@
 //! passed by (another kind), or as missing. Readings of frames whose very header is gone become
 //! known when the next segment's header tells its books.
 
+mod item;
+
 use std::{
     io,
     sync::{Arc, atomic::Ordering},
 };
 
 use bytes::Bytes;
+pub(crate) use item::Item;
+use item::{is_torn, missing, pass};
 use tracing::error;
 use zstd::bulk::Decompressor;
 
@@ -20,7 +24,6 @@ use crate::PositionAlarm;
 use crate::catalog::{Found, Segment};
 use crate::frame::{FrameHeader, Unreadable};
 use crate::quarantine;
-use crate::reader::Fates;
 use crate::scan::{Body, Scan, Scanned};
 use crate::segment;
 use crate::shared::{FrameAt, Shared, lock};
@@ -56,30 +59,6 @@ struct Open {
     scan: Scan,
     /// Stretches without a frame since the last one: worth keeping if frames are missing there.
     garbage: Vec<(u64, u64)>,
-}
-
-/// What lies next on the way.
-#[derive(Debug)]
-pub(crate) enum Item {
-    Frame {
-        seq: u64,
-        at: FrameAt,
-        frame: Frame,
-    },
-    /// Frames up to `last` that are not handed out.
-    Pass {
-        last: u64,
-        at: FrameAt,
-        readings: u64,
-        fates: Fates,
-    },
-    /// The next segment's books: readings of frames that were passed as missing, or readings that
-    /// were taken for lost and had never been journaled (torn ones, where the trailer that knew
-    /// them is damaged too).
-    Correct {
-        missing: u64,
-        surplus: u64,
-    },
 }
 
 /// What one look at the scan came to.
@@ -393,17 +372,4 @@ impl Fetcher {
             error!(segment = segment::name(segment), why, "a reader of the journal stops here");
         }
     }
-}
-
-fn is_torn(torn: &[(u64, u64)], seq: u64) -> bool {
-    torn.iter().any(|(first, last)| (*first..=*last).contains(&seq))
-}
-
-fn pass(last: u64, at: FrameAt) -> Item {
-    Item::Pass { last, at, readings: 0, fates: Fates::default() }
-}
-
-fn missing(last: u64, at: FrameAt, readings: u64) -> Item {
-    let fates = Fates { quarantined: readings, ..Fates::default() };
-    Item::Pass { last, at, readings, fates }
 }

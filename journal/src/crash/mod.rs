@@ -2,12 +2,14 @@
 //! clean ends and reopenings as ordinary steps, and a model that knows what must hold.
 //!
 //! ```text
+//! faults what a seed has in store
 //! rig    one seed's steps: append, commit, keep, read, confirm, drop, fail, cut, reopen
 //! model  what was acknowledged, delivered and confirmed; every step is checked against it
 //! ```
 //! A failing seed is printed; paste it into `the_seed_to_look_at`.
 
 mod content;
+mod faults;
 mod life;
 mod model;
 mod rig;

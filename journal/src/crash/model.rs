@@ -1,12 +1,17 @@
 //! What must hold, whatever happens to the disk.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::content::FrameModel;
 use crate::Books;
 use crate::Fates;
+use crate::Kind;
 use crate::OutputId;
 use crate::Recovery;
+use crate::fetch::{Fetcher, Item};
 use crate::shared::Shared;
 
 #[derive(Debug, Default)]
@@ -120,20 +125,40 @@ impl Model {
         readings
     }
 
+    /// Whether the frames of the group that a crash met are there: the model cannot know.
+    pub(super) fn find_unsure(&mut self, shared: &Arc<Shared>) -> Result<(), String> {
+        let Some(first) = self.first_unsure().filter(|_| self.strict) else {
+            return Ok(());
+        };
+        for kind in [Kind::Data, Kind::Rejected] {
+            let durable = shared.durable();
+            let mut fetcher = Fetcher::new(Arc::clone(shared), kind, first, 0);
+            while fetcher.next() <= durable {
+                for item in fetcher.take_from_disk(durable) {
+                    if let Item::Frame { seq, .. } = item {
+                        self.found(seq)?;
+                    }
+                }
+            }
+        }
+        self.forget_unsure();
+        Ok(())
+    }
+
     /// Tried, and found when the journal was opened: from now on it must stay.
-    pub(super) fn found(&mut self, seq: u64) -> Result<(), String> {
+    fn found(&mut self, seq: u64) -> Result<(), String> {
         let tried = self.tried.get(&seq).ok_or(format!("PHANTOM: frame {seq} was never tried"))?;
         self.acknowledged.insert(seq, tried.clone());
         Ok(())
     }
 
     /// The rest of what was tried is not there, and must not come.
-    pub(super) fn forget_unsure(&mut self) {
+    fn forget_unsure(&mut self) {
         self.tried.retain(|seq, _| self.acknowledged.contains_key(seq));
     }
 
     /// Frames of groups that failed and whose numbers are not used since.
-    pub(super) fn first_unsure(&self) -> Option<u64> {
+    fn first_unsure(&self) -> Option<u64> {
         self.tried.keys().find(|seq| !self.acknowledged.contains_key(seq)).copied()
     }
 

@@ -10,24 +10,22 @@ use std::{
 use tokio::time::Instant;
 
 use super::content;
+use super::faults::Plan;
 use super::life::{Life, confirm, frames_of};
 use super::model::Model;
 use crate::Fates;
 use crate::Kept;
-use crate::Kind;
 use crate::OutputId;
 use crate::Ticket;
 use crate::WhenFull;
 use crate::catalog::Place;
 use crate::disk::{Disk, sim::SimDisk};
-use crate::fetch::{Fetcher, Item};
 use crate::keeper;
 use crate::log::CommitError;
 use crate::mark;
 use crate::open;
 use crate::options::{Limits, Mutant};
 use crate::position::Position;
-use crate::segment::{self, HEADER_END};
 use crate::shared::{Shared, lock};
 use crate::verify;
 
@@ -59,21 +57,6 @@ struct Rig {
     life: Option<Life>,
 }
 
-/// What a seed has in store.
-#[expect(clippy::struct_excessive_bools, reason = "each fault is there or not")]
-struct Plan {
-    sync_fails_one_in: u32,
-    sync_fails_in_recovery: bool,
-    bits_flip: bool,
-    space_is_short: bool,
-    cut_in_recovery: bool,
-    drops_oldest: bool,
-    /// One in so many, of what changes something; and of reads.
-    calls_fail: (u32, u32),
-    /// In some lives no output of the configuration claims `cloud`.
-    leaves_unclaimed: bool,
-}
-
 impl Rig {
     /// What `journal verify` says of the end must fit.
     fn verify(&self) -> Checked {
@@ -91,21 +74,7 @@ impl Rig {
 
     fn new(seed: u64, mutant: Option<Mutant>) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let sync_fails = rng.bool();
-        let plan = Plan {
-            sync_fails_one_in: if sync_fails { rng.u32(3..40) } else { 0 },
-            sync_fails_in_recovery: sync_fails && rng.u8(0..4) == 0,
-            bits_flip: rng.u8(0..4) == 0,
-            space_is_short: rng.u8(0..4) == 0,
-            cut_in_recovery: rng.bool(),
-            drops_oldest: rng.u8(0..3) == 0,
-            calls_fail: match rng.u8(0..8) {
-                0 => (rng.u32(10..60), 0),
-                1 => (rng.u32(10..60), rng.u32(5..60)),
-                _ => (0, 0),
-            },
-            leaves_unclaimed: rng.u8(0..4) == 0,
-        };
+        let plan = Plan::draw(&mut rng);
         let segment_bytes = 4096 * rng.u64(5..10);
         let limits = Limits {
             bytes_max: segment_bytes * rng.u64(4..12) + 10 * 4096,
@@ -119,7 +88,7 @@ impl Rig {
             mutant,
             ..Limits::default()
         };
-        let strict = !plan.bits_flip && !plan.sync_fails_in_recovery && plan.calls_fail.1 == 0;
+        let strict = plan.is_strict();
         Self {
             disk: SimDisk::new(rng.u64(..), SPACE),
             rng,
@@ -332,7 +301,7 @@ impl Rig {
                 self.disk.cut();
                 drop(life);
                 self.disk.reboot();
-                self.flip_bits();
+                self.plan.flip_bits(&self.disk, &mut self.rng, self.last_segment);
             }
             End::Kill | End::Clean => {
                 drop(life);
@@ -360,7 +329,7 @@ impl Rig {
                 continue;
             }
             let (shared, report) = opened.map_err(|error| format!("it does not start: {error}"))?;
-            self.find_unsure(&shared)?;
+            self.model.find_unsure(&shared)?;
             self.model.opened(&report, &shared)?;
             let unclaimed = self.plan.leaves_unclaimed && self.rng.bool();
             self.life = Some(Life::new(shared, self.limits, unclaimed));
@@ -371,67 +340,9 @@ impl Rig {
         Ok(())
     }
 
-    /// Whether the frames of the group that a crash met are there: the model cannot know.
-    fn find_unsure(&mut self, shared: &Arc<Shared>) -> Checked {
-        let Some(first) = self.model.first_unsure().filter(|_| self.model.is_strict()) else {
-            return Ok(());
-        };
-        for kind in [Kind::Data, Kind::Rejected] {
-            let durable = shared.durable();
-            let mut fetcher = Fetcher::new(Arc::clone(shared), kind, first, 0);
-            while fetcher.next() <= durable {
-                for item in fetcher.take_from_disk(durable) {
-                    if let Item::Frame { seq, .. } = item {
-                        self.model.found(seq)?;
-                    }
-                }
-            }
-        }
-        self.model.forget_unsure();
-        Ok(())
-    }
-
-    /// Only where later groups prove that it was durable: before the segment with the last group.
-    /// A damaged frame of the very last group is cut as torn, silently: nothing tells otherwise.
-    fn flip_bits(&mut self) {
-        if !self.plan.bits_flip || self.rng.bool() {
-            return;
-        }
-        let proven = |name: &String| segment::id_of(name).is_some_and(|id| id < self.last_segment);
-        let segments: Vec<_> = self.disk.names().into_iter().filter(proven).collect();
-        if segments.is_empty() {
-            return;
-        }
-        let name = &segments[self.rng.usize(0..segments.len())];
-        let rng = &mut self.rng;
-        self.disk.damage(name, |bytes| {
-            let frames = usize::try_from(HEADER_END).expect("small");
-            let Some(last) = bytes.iter().rposition(|byte| *byte != 0).filter(|at| *at > frames)
-            else {
-                return;
-            };
-            let at = rng.usize(frames..last);
-            if rng.bool() {
-                bytes[at] ^= 1 << rng.u8(0..8);
-            } else {
-                let end = (at + rng.usize(1..1024)).min(last);
-                bytes[at..end].fill(0);
-            }
-        });
-    }
-
     /// No more faults: everything must get through, be read, and be confirmed.
     fn finish(&mut self) -> Checked {
-        self.plan = Plan {
-            sync_fails_one_in: 0,
-            sync_fails_in_recovery: false,
-            bits_flip: false,
-            space_is_short: false,
-            cut_in_recovery: false,
-            drops_oldest: false,
-            calls_fail: (0, 0),
-            leaves_unclaimed: false,
-        };
+        self.plan = Plan::default();
         self.disk.set_space(SPACE);
         self.disk.set_sync_failures(0);
         self.end(End::PowerCut)?;

@@ -1,4 +1,9 @@
 //! One segment that was not sealed: the end of an earlier run, or a file given up after an error.
+//!
+//! A gap that the format leaves open: that the last acknowledged group was ever durable is told only
+//! by what was written after it, the next group or a position's hint. If a bit of it flips while the
+//! process is down and nothing was, the frame looks like one that a power cut tore, and is cut
+//! without a word.
 
 use std::{io, sync::Arc};
 

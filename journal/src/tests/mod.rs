@@ -1,5 +1,6 @@
 //! Through the public door: files by question.
 
+mod crashed;
 mod door;
 mod full;
 mod path;
