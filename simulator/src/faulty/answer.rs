@@ -1,4 +1,4 @@
-//! The answers of InfluxDB 1.8 and 2.7, word for word where the gateway reads the words.
+//! The answers of InfluxDB 1.8, 2.7 and 3, word for word where the gateway reads the words.
 
 use bytes::Bytes;
 use http::{Response, StatusCode, header};
@@ -12,7 +12,21 @@ pub(super) enum Dialect {
     V1,
     /// `/api/v2/write`
     V2,
+    /// `/api/v3/write_lp`
+    V3,
 }
+
+/// A refused line as version 3 names it.
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    /// From 1.
+    pub(super) number: usize,
+    pub(super) line: String,
+    pub(super) why: String,
+}
+
+/// So many lines are named at most; how many there are it does not say.
+const TOLD_MAX: usize = 100;
 
 /// A body that can break off with an error, which makes the server close the connection.
 pub(super) type Body = BoxBody<Bytes, std::io::Error>;
@@ -31,6 +45,8 @@ pub(super) enum Outcome {
         why: String,
         dropped: u64,
     },
+    /// v3: the good lines were stored, if there were any; these were not.
+    Told(Vec<Told>),
 }
 
 pub(super) fn of_outcome(dialect: Dialect, outcome: &Outcome) -> Response<Body> {
@@ -42,8 +58,9 @@ pub(super) fn of_outcome(dialect: Dialect, outcome: &Outcome) -> Response<Body> 
         (Dialect::V1, Outcome::Partial { why, dropped }) => {
             (StatusCode::BAD_REQUEST, format!("partial write: {why} dropped={dropped}"))
         }
+        (_, Outcome::Told(told)) => return of_told(told),
         (_, Outcome::Malformed { why, .. }) => (StatusCode::BAD_REQUEST, why.clone()),
-        (Dialect::V2, Outcome::Partial { why, dropped }) => (
+        (Dialect::V2 | Dialect::V3, Outcome::Partial { why, dropped }) => (
             StatusCode::UNPROCESSABLE_ENTITY,
             format!("failure writing points to database: partial write: {why} dropped={dropped}"),
         ),
@@ -51,10 +68,22 @@ pub(super) fn of_outcome(dialect: Dialect, outcome: &Outcome) -> Response<Body> 
     error(dialect, status, &text)
 }
 
+fn of_told(told: &[Told]) -> Response<Body> {
+    let data: Vec<_> = told
+        .iter()
+        .take(TOLD_MAX)
+        .map(|Told { number, line, why }| {
+            json!({ "original_line": line, "line_number": number, "error_message": why })
+        })
+        .collect();
+    let body = json!({ "error": "partial write of line protocol occurred", "data": data });
+    json_body(StatusCode::BAD_REQUEST, &body)
+}
+
 /// An error with the code word that v2 gives it.
 pub(super) fn error(dialect: Dialect, status: StatusCode, text: &str) -> Response<Body> {
     let body = match dialect {
-        Dialect::V1 => json!({ "error": text }),
+        Dialect::V1 | Dialect::V3 => json!({ "error": text }),
         Dialect::V2 => json!({ "code": code_word(status), "message": text }),
     };
     let mut response = json_body(status, &body);
@@ -118,6 +147,17 @@ fn finish(status: StatusCode, body: Body) -> Response<Body> {
     let headers = response.headers_mut();
     headers.insert("x-influxdb-version", http::HeaderValue::from_static(VERSION));
     headers.insert("x-influxdb-build", http::HeaderValue::from_static("OSS"));
+    response
+}
+
+/// What stands in front of a database, and is none.
+pub(super) fn page(code: u16) -> Response<Body> {
+    let status = StatusCode::from_u16(code).unwrap_or(StatusCode::IM_A_TEAPOT);
+    let text = "<html><body><h1>Please log in</h1></body></html>".to_owned();
+    let mut response = text_body(status, "text/html", text);
+    for name in ["x-influxdb-version", "x-influxdb-build"] {
+        response.headers_mut().remove(name);
+    }
     response
 }
 

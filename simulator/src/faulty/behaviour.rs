@@ -10,6 +10,11 @@ pub struct Behaviour {
     pub answer: Answer,
     /// Every write waits this long before it is applied and answered.
     pub delay_ms: u64,
+    /// Writes are applied at once, and answered so late: after their sender gave them up.
+    pub late_ms: u64,
+    /// Answers to writes leave only at every so many milliseconds of the database's clock, all that
+    /// are ready together: as InfluxDB 3 does once a second.
+    pub acknowledge_every_ms: Option<u64>,
     /// A line that contains this text counts as malformed: v2 answers 400 and stores nothing, v1
     /// stores the other lines.
     pub malformed_if: Option<String>,
@@ -20,6 +25,11 @@ pub struct Behaviour {
     pub retention_from_ns: Option<i64>,
     /// A longer body (as sent) gets 413.
     pub body_bytes_max: Option<usize>,
+    /// More lines than this get 413 as well.
+    pub lines_max: Option<usize>,
+    /// Timestamps are read in this unit (`s`, `ms`, ...) whatever the request says. What is out of
+    /// range by it is malformed, and not the writer's fault.
+    pub unit: Option<String>,
     /// After so many writes the database is honest again.
     pub requests: Option<u64>,
 }
@@ -38,6 +48,8 @@ pub enum Answer {
     Busy { retry_after_s: Option<u64> },
     /// This status with a body in InfluxDB's words; nothing is stored.
     Status { code: u16 },
+    /// This status with an HTML page, whatever is asked for: a proxy or a portal in front of it.
+    Page { code: u16 },
     /// Stores, then closes the connection without an answer.
     ApplyThenClose,
     /// Closes the connection without having stored.

@@ -1,7 +1,7 @@
 //! An InfluxDB that misbehaves on demand, and takes nothing on trust: every line is read by a
 //! strict checker, every point is kept, and what was overwritten is remembered.
 //!
-//! Speaks `/write` (1.x), `/api/v2/write`, `/ping`, `/health`, `/ready`, gzip. `Behaviour` says
+//! Speaks `/write` (1.x), `/api/v2/write`, `/api/v3/write_lp`, `/ping`, `/health`, `/ready`, gzip. `Behaviour` says
 //! what goes wrong and can be changed at any time, from a test or through the admin port:
 //!
 //! | admin | |
@@ -30,7 +30,7 @@ use serde::Serialize;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     sync::{Mutex as AsyncMutex, watch},
-    time::{Duration, sleep},
+    time::{Duration, Instant, sleep},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -38,7 +38,7 @@ pub(crate) use admin::row_from_json;
 pub use behaviour::{Answer, Behaviour};
 
 use self::{
-    server::{Database, State},
+    server::{Database, Malformed, State},
     store::{Change, Store, Write},
 };
 use crate::verify::Row;
@@ -76,10 +76,13 @@ pub struct Stats {
 }
 
 impl Stats {
-    fn malformed(&mut self, examples: Vec<String>) {
-        self.malformed += examples.len() as u64;
-        let room = 20_usize.saturating_sub(self.malformed_examples.len());
-        self.malformed_examples.extend(examples.into_iter().take(room));
+    fn malformed<'b>(&mut self, lines: impl Iterator<Item = &'b Malformed<'b>>) {
+        for line in lines {
+            self.malformed += 1;
+            if self.malformed_examples.len() < 20 {
+                self.malformed_examples.push(line.quoted());
+            }
+        }
     }
 }
 
@@ -111,6 +114,7 @@ impl Faulty {
         let store = Store::new(config.points_max);
         let database = Arc::new(Database {
             config,
+            started: Instant::now(),
             behaviour: watch::Sender::new(Behaviour::default()),
             state: Mutex::new(State { store, stats: Stats::default() }),
         });

@@ -15,12 +15,12 @@ use hyper::body::{Frame, Incoming};
 use serde_json::json;
 use tokio::{
     sync::watch,
-    time::{sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 use super::{
     Config, Stats,
-    answer::{self, Body, Dialect, Outcome},
+    answer::{self, Body, Dialect, Outcome, Told},
     behaviour::{Answer, Behaviour},
     line::{self, Point},
     store::{Refusal, Store},
@@ -30,6 +30,8 @@ use super::{
 #[derive(Debug)]
 pub(super) struct Database {
     pub(super) config: Config,
+    /// What `acknowledge_every_ms` counts from.
+    pub(super) started: Instant,
     pub(super) behaviour: watch::Sender<Behaviour>,
     pub(super) state: Mutex<State>,
 }
@@ -62,9 +64,16 @@ impl Database {
             drop(changes.wait_for(|now| now.answer != Answer::Hang).await);
             return Err(Closed);
         }
+        if let Answer::Page { code } = behaviour.answer {
+            if request.method() == Method::POST {
+                self.begin(&behaviour);
+            }
+            return Ok(answer::page(code));
+        }
         let dialect = match request.uri().path() {
             "/write" => Dialect::V1,
             "/api/v2/write" => Dialect::V2,
+            "/api/v3/write_lp" => Dialect::V3,
             "/ping" => return Ok(answer::empty(StatusCode::NO_CONTENT)),
             "/health" => return Ok(health()),
             "/ready" => {
@@ -90,7 +99,10 @@ impl Database {
             return Ok(refused);
         }
         let is_gzip = request.headers().get(header::CONTENT_ENCODING).is_some_and(|v| v == "gzip");
-        let unit = unit(request.uri().query().unwrap_or_default());
+        let unit = match &behaviour.unit {
+            Some(name) => nanoseconds(name),
+            None => unit(request.uri().query().unwrap_or_default()),
+        };
         let bytes_max = behaviour.body_bytes_max.unwrap_or(BODY_BYTES_MAX);
         let body = Limited::new(request.into_body(), bytes_max).collect();
         let body = match timeout(BODY_MAX, body).await.map_err(|_| Closed)? {
@@ -105,7 +117,9 @@ impl Database {
             sleep(Duration::from_millis(behaviour.delay_ms)).await;
         }
         match behaviour.answer {
-            Answer::Close | Answer::Refuse | Answer::Hang => return Err(Closed),
+            Answer::Close | Answer::Refuse | Answer::Hang | Answer::Page { .. } => {
+                return Err(Closed);
+            }
             Answer::Busy { retry_after_s } => return Ok(busy(dialect, retry_after_s)),
             Answer::Status { code } => {
                 let status = StatusCode::from_u16(code).unwrap_or(StatusCode::IM_A_TEAPOT);
@@ -120,12 +134,27 @@ impl Database {
         let Ok(body) = (if is_gzip { inflate(&body) } else { Ok(body) }) else {
             return Ok(answer::error(dialect, StatusCode::BAD_REQUEST, "gzip: invalid data"));
         };
+        if behaviour.lines_max.is_some_and(|max| count_lines(&body) > max) {
+            let status = StatusCode::PAYLOAD_TOO_LARGE;
+            return Ok(answer::error(dialect, status, answer::words(dialect, status)));
+        }
         let outcome = self.apply(dialect, behaviour, number, &body, unit);
         let response = answer::of_outcome(dialect, &outcome);
+        self.acknowledge(behaviour).await;
         match behaviour.answer {
             Answer::ApplyThenClose => Err(Closed),
             Answer::Truncated => truncate(response).await,
             _ => Ok(response),
+        }
+    }
+
+    /// Waits until an answer may leave.
+    async fn acknowledge(&self, behaviour: &Behaviour) {
+        sleep(Duration::from_millis(behaviour.late_ms)).await;
+        if let Some(every) = behaviour.acknowledge_every_ms.filter(|every| *every > 0) {
+            let every = Duration::from_millis(every);
+            let beats = self.started.elapsed().as_nanos() / every.as_nanos() + 1;
+            sleep_until(self.started + every * u32::try_from(beats).unwrap_or(u32::MAX)).await;
         }
     }
 
@@ -153,7 +182,8 @@ impl Database {
     ) -> Option<Response<Body>> {
         let token = self.config.token.as_ref()?;
         let given = request.headers().get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
-        if given.and_then(|v| v.strip_prefix("Token ")) == Some(token) {
+        let scheme = if dialect == Dialect::V3 { "Bearer " } else { "Token " };
+        if given.and_then(|v| v.strip_prefix(scheme)) == Some(token) {
             return None;
         }
         let status = StatusCode::UNAUTHORIZED;
@@ -169,71 +199,123 @@ impl Database {
         unit: i64,
     ) -> Outcome {
         if self.config.null {
-            let lines = body.iter().map(|&byte| u64::from(byte == b'\n')).sum::<u64>();
-            self.state().stats.lines += lines;
+            self.state().stats.lines += count_lines(body) as u64;
             return Outcome::Stored;
         }
         // Read outside the lock: other requests go on meanwhile.
-        let mut good = Vec::new();
-        let mut malformed = Vec::new();
-        let mut examples = Vec::new();
-        let mut lines = 0;
-        for (bytes, point) in line::points(body, unit) {
-            lines += 1;
-            let matched = contains(bytes, behaviour.malformed_if.as_deref());
-            let text = || String::from_utf8_lossy(bytes);
-            match point {
-                Ok(point) if !matched => good.push((bytes, point)),
-                Ok(_) => {
-                    malformed.push(format!("unable to parse '{}': refused on purpose", text()));
-                }
-                Err(why) => {
-                    let why = format!("unable to parse '{}': {why}", text());
-                    examples.push(why.clone());
-                    malformed.push(why);
-                }
-            }
-        }
+        let read = Read::new(behaviour, body, unit);
         let mut state = self.state();
-        state.stats.malformed(examples);
-        let why = malformed.join("\n");
-        if dialect == Dialect::V2 && !malformed.is_empty() {
+        if behaviour.unit.is_none() {
+            state.stats.malformed(read.malformed.iter().filter(|bad| bad.is_theirs));
+        }
+        let why = read.why();
+        if dialect == Dialect::V2 && !read.malformed.is_empty() {
             return Outcome::Malformed { why, good: 0 };
         }
-        state.stats.lines += lines;
-        let refused = state.store_all(behaviour, number, &good);
-        match refused {
-            Some((why, dropped)) => Outcome::Partial { why: why.to_string(), dropped },
-            None if malformed.is_empty() => Outcome::Stored,
-            None => Outcome::Malformed { why, good: good.len() },
+        state.stats.lines += read.lines as u64;
+        let refused = state.store_all(behaviour, number, &read.good);
+        match (dialect, refused.first()) {
+            (_, None) if read.malformed.is_empty() => Outcome::Stored,
+            (Dialect::V3, _) => Outcome::Told(told(&read, refused)),
+            (_, Some((_, why))) => {
+                Outcome::Partial { why: why.to_string(), dropped: refused.len() as u64 }
+            }
+            (_, None) => Outcome::Malformed { why, good: read.good.len() },
         }
     }
 }
 
+/// A body's lines, numbered from 1, good ones apart from bad ones.
+struct Read<'b> {
+    lines: usize,
+    good: Vec<(usize, &'b [u8], Point)>,
+    malformed: Vec<Malformed<'b>>,
+}
+
+pub(super) struct Malformed<'b> {
+    number: usize,
+    line: &'b [u8],
+    pub(super) why: String,
+    /// Not refused on purpose.
+    is_theirs: bool,
+}
+
+impl<'b> Read<'b> {
+    fn new(behaviour: &Behaviour, body: &'b [u8], unit: i64) -> Self {
+        let mut read = Self { lines: 0, good: Vec::new(), malformed: Vec::new() };
+        for (line, point) in line::points(body, unit) {
+            read.lines += 1;
+            let number = read.lines;
+            let why = match point {
+                Ok(point) if !contains(line, behaviour.malformed_if.as_deref()) => {
+                    read.good.push((number, line, point));
+                    continue;
+                }
+                Ok(_) => None,
+                Err(why) => Some(why),
+            };
+            let is_theirs = why.is_some();
+            let why = why.unwrap_or_else(|| "refused on purpose".to_owned());
+            read.malformed.push(Malformed { number, line, why, is_theirs });
+        }
+        read
+    }
+
+    fn why(&self) -> String {
+        let why = |bad: &Malformed<'_>| bad.quoted();
+        self.malformed.iter().map(why).collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl Malformed<'_> {
+    /// In the words of 1.x and 2.x.
+    pub(super) fn quoted(&self) -> String {
+        format!("unable to parse '{}': {}", String::from_utf8_lossy(self.line), self.why)
+    }
+}
+
+/// As version 3 names them, in the order of their numbers.
+fn told(read: &Read<'_>, refused: Vec<(usize, Refusal)>) -> Vec<Told> {
+    let plain = |line: &[u8]| String::from_utf8_lossy(line).replace(['\\', '"'], "");
+    let malformed = read.malformed.iter().map(|bad| Told {
+        number: bad.number,
+        line: plain(bad.line),
+        why: bad.why.clone(),
+    });
+    let line_of = |number: usize| {
+        let found = read.good.iter().find(|(n, ..)| *n == number);
+        found.map_or_else(String::new, |(_, line, _)| plain(line))
+    };
+    let refused = refused.into_iter().map(|(number, why)| Told {
+        number,
+        line: line_of(number),
+        why: why.of_version_3(),
+    });
+    let mut told: Vec<Told> = malformed.chain(refused).collect();
+    told.sort_by_key(|told| told.number);
+    told
+}
+
 impl State {
-    /// The first refusal, and how many there were.
+    /// The refusals, with the numbers of their lines.
     fn store_all(
         &mut self,
         behaviour: &Behaviour,
-        number: u64,
-        good: &[(&[u8], Point)],
-    ) -> Option<(Refusal, u64)> {
-        let mut first = None;
-        let mut dropped = 0;
-        for (bytes, point) in good {
+        request: u64,
+        good: &[(usize, &[u8], Point)],
+    ) -> Vec<(usize, Refusal)> {
+        let mut refusals = Vec::new();
+        for (number, bytes, point) in good {
             let time = point.time.unwrap_or_else(now_ns);
             let refused = refuse_on_purpose(behaviour, bytes, point, time)
-                .map_or_else(|| self.store.apply(point, time, number), Err);
+                .map_or_else(|| self.store.apply(point, time, request), Err);
             match refused {
                 Ok(()) => self.stats.stored += 1,
-                Err(refusal) => {
-                    dropped += 1;
-                    first.get_or_insert(refusal);
-                }
+                Err(refusal) => refusals.push((*number, refusal)),
             }
         }
-        self.stats.dropped += dropped;
-        first.map(|refusal| (refusal, dropped))
+        self.stats.dropped += refusals.len() as u64;
+        refusals
     }
 }
 
@@ -277,20 +359,29 @@ fn now_ns() -> i64 {
     i64::try_from(since.unwrap_or_default().as_nanos()).unwrap_or(i64::MAX)
 }
 
-/// Nanoseconds of the unit that the query names; both dialects' spellings, ns if it names none.
+/// Nanoseconds of the unit that the query names, ns if it names none.
 fn unit(query: &str) -> Result<i64, String> {
     let named = query.split('&').find_map(|pair| pair.strip_prefix("precision="));
-    match named.unwrap_or("ns") {
-        "n" | "ns" => Ok(1),
-        "u" | "us" => Ok(1_000),
-        "ms" => Ok(1_000_000),
-        "s" => Ok(1_000_000_000),
+    nanoseconds(named.unwrap_or("ns"))
+}
+
+/// All dialects' spellings.
+fn nanoseconds(unit: &str) -> Result<i64, String> {
+    match unit {
+        "n" | "ns" | "nanosecond" => Ok(1),
+        "u" | "us" | "microsecond" => Ok(1_000),
+        "ms" | "millisecond" => Ok(1_000_000),
+        "s" | "second" => Ok(1_000_000_000),
         "m" => Ok(60_000_000_000),
         "h" => Ok(3_600_000_000_000),
         other => {
             Err(format!("invalid precision {other:?}; valid precision units are ns, us, ms, and s"))
         }
     }
+}
+
+fn count_lines(body: &[u8]) -> usize {
+    body.split(|byte| *byte == b'\n').count() - 1
 }
 
 fn inflate(body: &[u8]) -> io::Result<Bytes> {

@@ -233,6 +233,26 @@ impl fmt::Display for Refusal {
     }
 }
 
+impl Refusal {
+    /// As InfluxDB 3 words it.
+    pub(super) fn of_version_3(&self) -> String {
+        let column = |of: &Type| match of {
+            Type::Unsigned => "uinteger".to_owned(),
+            other => other.to_string(),
+        };
+        match self {
+            Self::Conflict { field, is, exists, .. } => format!(
+                "invalid column type for column '{field}', expected iox::column_type::field::{}, \
+                 got iox::column_type::field::{}",
+                column(exists),
+                column(is)
+            ),
+            Self::BeyondRetention => "outside of the database's retention period".to_owned(),
+            Self::Full => "update to schema would exceed number of points".to_owned(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -51,6 +51,11 @@ fn status(answer: &str) -> u16 {
     answer.get(9..12).and_then(|code| code.parse().ok()).unwrap_or_else(|| panic!("{answer:?}"))
 }
 
+async fn v3(faulty: &Faulty, body: &str) -> String {
+    let path = "POST /api/v3/write_lp?db=d&precision=nanosecond&accept_partial=true";
+    send(faulty.address(), path, body.as_bytes()).await.unwrap()
+}
+
 async fn set(faulty: &Faulty, answer: Answer) {
     faulty.set(Behaviour { answer, ..Behaviour::default() }).await.unwrap();
 }
@@ -292,4 +297,63 @@ async fn the_admin_port_sets_the_behaviour_and_shows_what_is_stored() {
     assert_eq!(status(&send(admin, "POST /behaviour", b"{\"x\":1}").await.unwrap()), 400);
     let stats = send(admin, "GET /stats", b"").await.unwrap();
     assert!(stats.contains("\"requests\":2"), "{stats}");
+}
+
+#[tokio::test]
+async fn version_3_stores_what_is_good_and_names_a_hundred_bad_lines() {
+    let faulty = start(Config::default()).await;
+    let answer = v3(&faulty, "m,device=a x=1 1\nm,device=b x=2i 2\nm x= 3\nm x=4 4\n").await;
+    assert_eq!((status(&answer), faulty.points()), (400, 2));
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    let told: serde_json::Value = serde_json::from_str(body).unwrap();
+    assert_eq!(told["error"], "partial write of line protocol occurred");
+    assert_eq!(
+        (&told["data"][0]["line_number"], &told["data"][1]["line_number"]),
+        (&2.into(), &3.into())
+    );
+    let conflict = "invalid column type for column 'x', expected iox::column_type::field::float, \
+                    got iox::column_type::field::integer";
+    assert_eq!(told["data"][0]["error_message"], conflict);
+    let bad = "m x= 1\n".repeat(150);
+    assert_eq!(v3(&faulty, &bad).await.matches("line_number").count(), 100);
+    assert_eq!(status(&v3(&faulty, "m x=5 5\n").await), 204);
+}
+
+#[tokio::test]
+async fn a_late_answer_comes_after_the_lines_were_stored() {
+    let faulty = start(Config::default()).await;
+    faulty.set(Behaviour { late_ms: 60_000, ..Behaviour::default() }).await.unwrap();
+    let waits = timeout(Duration::from_millis(300), v3(&faulty, "m x=1 1\n")).await;
+    assert!(waits.is_err(), "{waits:?}");
+    assert_eq!(faulty.points(), 1);
+}
+
+#[tokio::test]
+async fn acknowledgements_leave_together() {
+    let faulty = start(Config::default()).await;
+    let behaviour = Behaviour { acknowledge_every_ms: Some(200), ..Behaviour::default() };
+    faulty.set(behaviour).await.unwrap();
+    assert_eq!(status(&v3(&faulty, "m x=1 1\n").await), 204); // Now a beat has just gone.
+    let began = Instant::now();
+    let (one, two) = tokio::join!(v3(&faulty, "m x=2 2\n"), v3(&faulty, "m x=3 3\n"));
+    assert_eq!((status(&one), status(&two)), (204, 204));
+    assert!(began.elapsed() >= Duration::from_millis(100), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_page_in_front_of_it_a_wrong_unit_and_a_limit_of_lines() {
+    let faulty = start(Config::default()).await;
+    set(&faulty, Answer::Page { code: 200 }).await;
+    let answer = write(&faulty, "m x=1 1\n").await;
+    assert!(status(&answer) == 200 && answer.contains("<html>"), "{answer}");
+    assert!(!answer.contains("x-influxdb"), "{answer}");
+
+    let wrong = Behaviour { unit: Some("s".to_owned()), ..Behaviour::default() };
+    faulty.set(wrong).await.unwrap();
+    assert_eq!(status(&write(&faulty, "m x=1 1790000000000000000\n").await), 400);
+    assert_eq!(faulty.stats().malformed, 0, "it is not the writer's fault");
+
+    faulty.set(Behaviour { lines_max: Some(1), ..Behaviour::default() }).await.unwrap();
+    assert_eq!(status(&write(&faulty, "m x=1 1\nm x=2 2\n").await), 413);
+    assert_eq!((status(&write(&faulty, "m x=1 1\n").await), faulty.points()), (204, 1));
 }
