@@ -22,6 +22,7 @@ mod fleet;
 mod http;
 mod metrics;
 mod mqtt;
+mod outputs;
 #[cfg(feature = "faults")]
 mod panics;
 mod parts;

@@ -6,7 +6,7 @@ use proto::{Reading, Value};
 use secrecy::SecretString;
 use tidegate::{
     output::{Limits, State, dead::Entry},
-    sink::influx::{Secret, Settings, Version},
+    sink::influx::{Auto, Secret, Settings, Version},
 };
 
 use super::support::{
@@ -177,6 +177,85 @@ async fn influxdb_2_gets_every_type_and_refuses_in_its_own_words() {
         ]
     );
     assert!(points.iter().all(|p| p.time == "2026-09-21T14:13:20.123456789Z"), "{points:?}");
+}
+
+/// Two conflicts of several fields each among good readings: `v` and `w` are floats by then.
+fn conflicting() -> Vec<Reading> {
+    let mut readings = good("text");
+    let fields = |fields: &[(&str, Value)]| -> Vec<(String, Value)> {
+        fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+    };
+    let of = |device, values: &[(&str, Value)]| {
+        let one = reading("load", device, AT, "v", Value::Float(0.5));
+        Reading { fields: fields(values), ..one }
+    };
+    let whole = of("whole", &[("v", Value::Signed(20)), ("w", Value::Signed(7))]);
+    let odd = of(
+        "odd",
+        &[
+            ("v", Value::Text("=, broken".to_owned())),
+            ("w", Value::Float(1.5)),
+            ("x", Value::Boolean(true)),
+        ],
+    );
+    readings.insert(0, of("first", &[("v", Value::Float(0.25)), ("w", Value::Float(0.25))]));
+    readings.insert(2345, whole);
+    readings.insert(3456, odd);
+    readings
+}
+
+fn assert_one_field_lost((confirmed, dead, letters): (u64, u64, Vec<Entry>)) {
+    assert_eq!((confirmed, dead), (5003, 0), "{letters:?}");
+    let line = "load,device=odd v=\"=, broken\",w=1.5,x=t 1790000000123456789";
+    assert_eq!(told(&letters), [("type_conflict", "v", line)]);
+    assert_eq!(letters[0].readings, 0, "the reading itself arrived");
+}
+
+#[tokio::test]
+async fn a_type_conflict_costs_one_field_and_a_number_that_fits_none() {
+    if let Some(database) = Influx1::start() {
+        let settings = v1(database.port, &database.database);
+        assert_one_field_lost(deliver(&settings, &conflicting()).await);
+        assert_eq!(database.count("load", "v"), 4997);
+        let rows = database.rows("SELECT v, w FROM load WHERE device = 'whole'");
+        assert_eq!((&rows[0]["v"], &rows[0]["w"]), (&20.into(), &7.into()), "{rows:?}");
+        let rows = database.rows("SELECT v, w, x FROM load WHERE device = 'odd'");
+        assert_eq!((&rows[0]["w"], &rows[0]["x"]), (&1.5.into(), &true.into()), "{rows:?}");
+    }
+    if let Some(database) = Influx2::start() {
+        let settings = v2(&database, &database.bucket);
+        assert_one_field_lost(deliver(&settings, &conflicting()).await);
+        assert_eq!(database.count("load", "v"), 4997);
+        let fields = |device: &str| -> Vec<String> {
+            database.points("load", device).into_iter().map(|point| point.field).collect()
+        };
+        assert_eq!(
+            (fields("whole"), fields("odd")),
+            (vec!["v".to_owned(), "w".to_owned()], vec!["w".to_owned(), "x".to_owned()])
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_database_is_asked_which_one_it_is() {
+    let auto = |url: String| {
+        let given = Auto { database: "iot".to_owned(), ..Auto::default() };
+        Settings { url, version: Version::Auto(given), ..v1(0, "") }
+    };
+    if let Some(database) = Influx1::start() {
+        let (confirmed, dead, _) = deliver(&auto(database.url()), &good("text")).await;
+        assert_eq!((confirmed, dead, database.count("load", "v")), (5000, 0, 4995));
+    }
+    if let Some(database) = Influx2::start() {
+        let mut settings = auto(format!("http://127.0.0.1:{}", database.port));
+        if let Version::Auto(auto) = &mut settings.version {
+            auto.database.clone_from(&database.bucket);
+            auto.org = Some(database.org.clone());
+            auto.token = Some(Secret::Given(SecretString::from(database.token.clone())));
+        }
+        let (confirmed, dead, _) = deliver(&settings, &good("text")).await;
+        assert_eq!((confirmed, dead, database.count("load", "v")), (5000, 0, 4995));
+    }
 }
 
 /// An hour is kept; two readings are older.

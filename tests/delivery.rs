@@ -9,11 +9,13 @@ use tidegate::{
     output::{Limits, State},
     sink::influx::{Secret, Settings, Version},
 };
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::support::output::{Delivery, quick, reading};
 
 const DEVICES: i64 = 50;
+/// A database that reads it as seconds finds it out of range.
+const BEGIN: i64 = 1_790_000_000_000_000_000;
 
 async fn database() -> Faulty {
     let config = Config { token: Some("s3cret".to_owned()), ..Config::default() };
@@ -34,10 +36,16 @@ fn v2(database: &Faulty) -> Settings {
     }
 }
 
-/// One reading of each device, all with their round as value and time.
+fn v3(database: &Faulty) -> Settings {
+    let token = Some(Secret::Given(SecretString::from("s3cret".to_owned())));
+    let version = Version::V3 { database: "iot".to_owned(), token };
+    Settings { version, ..v2(database) }
+}
+
+/// One reading of each device, all with their round in value and time.
 fn round(round: i64) -> Vec<proto::Reading> {
     let value = |device| Value::Signed(round * DEVICES + device);
-    (0..DEVICES).map(|d| reading("m", &format!("d{d}"), round, "v", value(d))).collect()
+    (0..DEVICES).map(|d| reading("m", &format!("d{d}"), BEGIN + round, "v", value(d))).collect()
 }
 
 /// Every reading of so many rounds is there with its value, nothing else is, and no line of ours was
@@ -50,7 +58,7 @@ fn assert_all_there(database: &Faulty, rounds: i64) {
     assert_eq!(found.len(), usize::try_from(rounds * DEVICES).unwrap());
     for at in 0..rounds {
         for device in 0..DEVICES {
-            let fields = &found[&(format!("d{device}"), at)];
+            let fields = &found[&(format!("d{device}"), BEGIN + at)];
             assert_eq!(fields[..], [("v".to_owned(), Value::Signed(at * DEVICES + device))]);
         }
     }
@@ -77,6 +85,8 @@ async fn everything_arrives_through_every_fault_that_passes() {
         passing(Answer::Status { code: 401 }, 2),
         passing(Answer::Status { code: 404 }, 2),
         Behaviour { body_bytes_max: Some(600), requests: Some(20), ..Behaviour::default() },
+        Behaviour { lines_max: Some(100), requests: Some(20), ..Behaviour::default() },
+        Behaviour { late_ms: 700, requests: Some(3), ..Behaviour::default() },
         behaviour(Answer::Hang),
         behaviour(Answer::Refuse),
         Behaviour { delay_ms: 100, ..Behaviour::default() },
@@ -99,8 +109,9 @@ async fn everything_arrives_through_every_fault_that_passes() {
 
 #[tokio::test]
 async fn only_what_a_database_refuses_lies_in_the_dead_letters() {
-    for is_conflict in [false, true] {
+    for (is_conflict, is_v3) in [(false, false), (true, false), (false, true), (true, true)] {
         let database = database().await;
+        let settings = if is_v3 { v3(&database) } else { v2(&database) };
         let marker = Some("device=d7 ".to_owned());
         let behaviour = if is_conflict {
             Behaviour { conflict_if: marker, ..Behaviour::default() }
@@ -108,7 +119,7 @@ async fn only_what_a_database_refuses_lies_in_the_dead_letters() {
             Behaviour { malformed_if: marker, ..Behaviour::default() }
         };
         database.set(behaviour).await.unwrap();
-        let mut delivery = Delivery::start(&v2(&database), quick());
+        let mut delivery = Delivery::start(&settings, quick());
         for n in 0..100 {
             delivery.send(&round(n)).await;
         }
@@ -150,4 +161,64 @@ async fn a_wrong_token_keeps_everything_until_it_is_right() {
     let delivered = delivery.end().await;
     assert_all_there(&database, 20);
     assert_eq!((delivered.stats.confirmed.get(), delivered.dead.len()), (20 * 50, 0));
+}
+
+/// A wrong precision, a portal, a proxy that knows no such page: whatever was asked, the fault is not
+/// in the lines.
+#[tokio::test]
+async fn what_stands_between_us_and_the_database_costs_no_reading() {
+    let page = |code| Behaviour { answer: Answer::Page { code }, ..Behaviour::default() };
+    let unit = Behaviour { unit: Some("s".to_owned()), ..Behaviour::default() };
+    for wrong in [unit, page(200), page(302), page(404), page(400), page(422)] {
+        for dialect in [v2, v3] {
+            let database = database().await;
+            database.set(wrong.clone()).await.unwrap();
+            let mut delivery = Delivery::start(&dialect(&database), quick());
+            let mut status = delivery.stats.watch();
+            for n in 0..20 {
+                delivery.send(&round(n)).await;
+            }
+            status.wait_for(|status| status.state == State::Misconfigured).await.unwrap();
+            let begun = database.stats().requests;
+            while database.stats().requests < begun + 5 {
+                sleep(Duration::from_millis(20)).await;
+            }
+            let counted = &delivery.stats;
+            let settled = [&counted.confirmed, &counted.dead, &counted.dropped];
+            assert_eq!(settled.map(tidegate::stats::Counter::get), [0, 0, 0]);
+            database.set(Behaviour::default()).await.unwrap();
+            let delivered = delivery.end().await;
+            assert_all_there(&database, 20);
+            assert_eq!((delivered.stats.confirmed.get(), delivered.dead.len()), (20 * 50, 0));
+        }
+    }
+}
+
+/// InfluxDB 3 acknowledges after its WAL flush. One request at a time would store 4,000 a second.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_acknowledges_once_a_second_stores_8000_a_second() {
+    const TICKS: i64 = 50;
+    const PER_TICK: i64 = 800;
+    let database = database().await;
+    let behaviour = Behaviour { acknowledge_every_ms: Some(1000), ..Behaviour::default() };
+    database.set(behaviour).await.unwrap();
+    let settings = Settings { request_max: Duration::from_secs(10), ..v3(&database) };
+    let limits = Limits { batch_lines_max: 4_000, ..Limits::default() };
+    let mut delivery = Delivery::start(&settings, limits);
+    let all = usize::try_from(TICKS * PER_TICK).unwrap();
+    let began = Instant::now();
+    for tick in 0..TICKS {
+        let one = |n: i64| reading("m", &format!("d{n}"), tick, "v", Value::Signed(n));
+        delivery.send(&(0..PER_TICK).map(one).collect::<Vec<_>>()).await;
+        let next = u32::try_from(tick + 1).unwrap();
+        sleep_until(began + Duration::from_millis(100) * next).await;
+    }
+    // The last batch waits for its age and for the next acknowledgement; the rest is long confirmed.
+    let confirmed = delivery.stats.confirmed.clone();
+    let limit = began + Duration::from_millis(8_500);
+    while confirmed.get() < all as u64 && Instant::now() < limit {
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!((confirmed.get(), database.points()), (all as u64, all));
+    delivery.end().await;
 }

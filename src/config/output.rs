@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::Uri;
 use journal::{OutputId, Start};
 
-use super::secret::{Found, secret};
+use super::secret::{Found, Place, secret};
 use super::table::Table;
 use crate::output as output_stage;
 use crate::sink::file;
@@ -41,6 +41,8 @@ enum Type {
 enum Version {
     V1,
     V2,
+    V3,
+    Auto,
 }
 
 pub(super) fn outputs(tables: Vec<Table<'_>>) -> Vec<Output> {
@@ -140,33 +142,48 @@ fn url(table: &Table<'_>) -> Option<String> {
 
 /// What is not said is told by the keys that only one version has.
 fn version(table: &Table<'_>) -> Option<influx::Version> {
+    const KEYS_1: [&str; 4] = ["database", "retention_policy", "username", "password"];
+    const KEYS_2: [&str; 3] = ["org", "bucket", "token"];
+    let words =
+        [("v1", Version::V1), ("v2", Version::V2), ("v3", Version::V3), ("auto", Version::Auto)];
     let first = |keys: &[&'static str]| keys.iter().copied().find(|key| table.has(key));
-    let v1 = first(&["database", "retention_policy", "username", "password"]);
-    let v2 = first(&["org", "bucket", "token"]);
-    let given = table.choice("version", &[("v1", Version::V1), ("v2", Version::V2)]);
-    let odd = match (given, v1, v2) {
-        (Some(Version::V1), _, Some(key)) => Some((key, "v2")),
-        (Some(Version::V2), Some(key), _) => Some((key, "v1")),
-        (None, Some(_), Some(key)) => {
-            Some((key, "v2, other keys here to v1; say which with `version`"))
+    let (v1, v2) = (first(&KEYS_1), first(&KEYS_2));
+    let given = table.choice("version", &words);
+    let odd = match given {
+        Some(Version::V1) => v2.map(|key| (key, "v2")),
+        Some(Version::V2) => v1.map(|key| (key, "v1")),
+        Some(Version::V3) => {
+            let odd_1 = first(&["retention_policy", "username", "password"]);
+            odd_1.map(|key| (key, "v1")).or(first(&["org", "bucket"]).map(|key| (key, "v2")))
         }
-        _ => None,
+        Some(Version::Auto) => None,
+        None => v1.and(v2).map(|key| (key, "v2, other keys here to v1; say which with `version`")),
     };
     if let Some((key, belongs)) = odd {
         table.wrong(key, format!("`{key}` belongs to InfluxDB {belongs}"));
     }
     // Nothing said: `bucket` is what a newcomer should be asked for.
-    let is_v1 = given.map_or(v1.is_some(), |version| version == Version::V1);
-    let version = if is_v1 { version_1(table) } else { version_2(table) };
+    let told = if v1.is_some() { Version::V1 } else { Version::V2 };
+    let version = match given.unwrap_or(told) {
+        Version::V1 => version_1(table),
+        Version::V2 => version_2(table),
+        Version::V3 => version_3(table),
+        Version::Auto => version_auto(table).map(influx::Version::Auto),
+    };
+    table.ask(&KEYS_1);
+    table.ask(&KEYS_2);
     version.filter(|_| odd.is_none())
 }
 
 fn version_1(table: &Table<'_>) -> Option<influx::Version> {
     let database = table.need_text("database", "the database to write to");
     let retention_policy = table.opt_text("retention_policy");
-    let (username, password) = (table.opt_text("username"), secret(table, "password"));
-    table.ask(&["org", "bucket", "token"]);
-    let user = match (username, password) {
+    let user = user(table);
+    Some(influx::Version::V1 { database: database?, retention_policy, user })
+}
+
+fn user(table: &Table<'_>) -> Option<(String, influx::Secret)> {
+    match (table.opt_text("username"), secret(table, "password")) {
         (Some(name), Some(password)) => Some((name, password.into())),
         (None, None) => None,
         (Some(_), None) if table.has("password") => None, // That is a problem already.
@@ -178,8 +195,7 @@ fn version_1(table: &Table<'_>) -> Option<influx::Version> {
             table.wrong("password", "`password` without `username`");
             None
         }
-    };
-    Some(influx::Version::V1 { database: database?, retention_policy, user })
+    }
 }
 
 fn version_2(table: &Table<'_>) -> Option<influx::Version> {
@@ -188,15 +204,46 @@ fn version_2(table: &Table<'_>) -> Option<influx::Version> {
     let advice = "write token = { file = \"influx.token\" } or token = { env = \"INFLUX_TOKEN\" }";
     table.missing("token", advice);
     let token = secret(table, "token");
-    table.ask(&["database", "retention_policy", "username", "password"]);
     Some(influx::Version::V2 { org: org?, bucket: bucket?, token: token?.into() })
+}
+
+fn version_3(table: &Table<'_>) -> Option<influx::Version> {
+    let database = table.need_text("database", "the database to write to");
+    let token = secret(table, "token").map(influx::Secret::from);
+    Some(influx::Version::V3 { database: database?, token })
+}
+
+/// Whatever the database turns out to be, what it needs must be there then.
+fn version_auto(table: &Table<'_>) -> Option<influx::Auto> {
+    let (database, bucket) = (table.opt_text("database"), table.opt_text("bucket"));
+    let auto = influx::Auto {
+        database: String::new(),
+        retention_policy: table.opt_text("retention_policy"),
+        user: user(table),
+        org: table.opt_text("org"),
+        token: secret(table, "token").map(influx::Secret::from),
+    };
+    if database.is_some() && bucket.is_some() {
+        table.wrong("bucket", "`bucket` and `database` are two names for one thing; give one");
+    }
+    let advice = "the database (or bucket) to write to";
+    let Some(database) = database.or(bucket) else {
+        if !table.has("bucket") {
+            table.missing("database", advice);
+        }
+        return None;
+    };
+    if database.is_empty() {
+        table.nowhere(&format!("an output's `database` must not be empty: {advice}"));
+    }
+    Some(influx::Auto { database, ..auto })
 }
 
 impl From<Found> for influx::Secret {
     fn from(found: Found) -> Self {
-        match found.file {
-            Some(file) => Self::File(file),
-            None => Self::Given(found.value),
+        match found.place {
+            Place::File(file) => Self::File(file),
+            Place::Variable(name) => Self::Variable(name),
         }
     }
 }

@@ -11,8 +11,14 @@ use super::table::Table;
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) value: SecretString,
-    /// Where it can be read again.
-    pub(super) file: Option<PathBuf>,
+    pub(super) place: Place,
+}
+
+/// Where a secret can be read again.
+#[derive(Debug)]
+pub(super) enum Place {
+    File(PathBuf),
+    Variable(String),
 }
 
 /// `key = { file = "..." }` or `key = { env = "..." }`.
@@ -44,7 +50,7 @@ pub(super) fn secret(table: &Table<'_>, key: &'static str) -> Option<Found> {
 fn from_file(table: &Table<'_>, path: PathBuf) -> Option<Found> {
     let problem = match (table.around().read)(&path) {
         Ok(text) if !text.trim().is_empty() => {
-            return Some(Found { value: text.trim().into(), file: Some(path) });
+            return Some(Found { value: text.trim().into(), place: Place::File(path) });
         }
         Ok(_) => "it is empty".to_owned(),
         Err(error) => error.to_string(),
@@ -58,5 +64,6 @@ fn from_environment(table: &Table<'_>, name: &str) -> Option<Found> {
     if value.is_none() {
         table.wrong("env", format!("the environment variable `{name}` is not set, or empty"));
     }
-    value.map(|value| Found { value: value.trim().into(), file: None })
+    let place = Place::Variable(name.to_owned());
+    value.map(|value| Found { value: value.trim().into(), place })
 }

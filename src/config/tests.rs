@@ -92,9 +92,9 @@ fn the_version_of_influxdb_is_told_by_its_keys() {
     let config =
         good(&format!("{output}org = \"o\"\nbucket = \"b\"\ntoken = {{ env = \"SET\" }}\n"));
     let influx::Version::V2 { org, bucket, token } = &influx_of(&config).version else { panic!() };
-    let influx::Secret::Given(token) = token else { panic!("{token:?}") };
+    let influx::Secret::Variable(token) = token else { panic!("{token:?}") };
     assert_eq!((org.as_str(), bucket.as_str()), ("o", "b"));
-    assert_eq!(token.expose_secret(), "from the environment");
+    assert_eq!(token, "SET");
     assert_eq!(influx_of(&config).url, "https://h:1/base");
 
     let user = "username = \"u\"\npassword = { file = \"pw\" }\n";
@@ -106,6 +106,23 @@ fn the_version_of_influxdb_is_told_by_its_keys() {
     assert_eq!((database.as_str(), retention_policy), ("d", &None));
     let Some((name, influx::Secret::File(path))) = user else { panic!("{user:?}") };
     assert_eq!((name.as_str(), path.as_path()), ("u", Path::new("/etc/tidegate/pw")));
+}
+
+#[test]
+fn version_3_and_one_that_is_asked_for_are_named() {
+    let output = "[mqtt]\n[[output]]\nid = \"x\"\ntype = \"influxdb\"\nurl = \"http://h\"\n";
+    let config = good(&format!("{output}version = \"v3\"\ndatabase = \"d\"\n"));
+    let influx::Version::V3 { database, token: None } = &influx_of(&config).version else {
+        panic!()
+    };
+    assert_eq!(database, "d");
+    let token = "token = { file = \"pw\" }\n";
+    for name in ["database", "bucket"] {
+        let config = good(&format!("{output}version = \"auto\"\n{name} = \"d\"\n{token}"));
+        let influx::Version::Auto(auto) = &influx_of(&config).version else { panic!() };
+        assert_eq!((auto.database.as_str(), &auto.org), ("d", &None));
+        assert!(matches!(&auto.token, Some(influx::Secret::File(_))), "{auto:?}");
+    }
 }
 
 #[test]

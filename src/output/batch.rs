@@ -174,7 +174,7 @@ impl<R: Receipt> Batcher<R> {
             return Pushed::Full; // Two points with one hash: the next batch takes the second.
         }
 
-        let start = self.body.bytes.len();
+        let (start, lines) = (self.body.bytes.len(), self.body.lines() as usize);
         self.lost.clear();
         if let Err(refusal) = sink.encode(reading, &mut self.body, &mut self.lost) {
             self.refuse(from, reading, None, refusal, now);
@@ -183,8 +183,7 @@ impl<R: Receipt> Batcher<R> {
         let line_bytes = self.body.bytes.len() - start;
         let too_many = self.weight() > self.limits.bytes_max && self.readings > 0;
         if too_many || merges_into.is_some() {
-            self.body.bytes.truncate(start);
-            self.body.ends.pop();
+            self.body.truncate(lines);
         }
         if too_many {
             return Pushed::Full;
@@ -212,8 +211,8 @@ impl<R: Receipt> Batcher<R> {
         }
         // The next batch will be about as large as this one.
         let mut next = Self::new(self.limits);
-        next.body = Body::with_capacity(self.body.bytes.len(), self.body.ends.len());
-        next.keys = Keys::with_capacity(self.body.ends.len());
+        next.body = Body::with_capacity(self.body.bytes.len(), self.origins.first.len());
+        next.keys = Keys::with_capacity(self.origins.first.len());
         next.origins.first.reserve(self.origins.first.len());
         let mut sealed = std::mem::replace(self, next);
         if !sealed.origins.more.is_empty() {
@@ -230,11 +229,9 @@ impl<R: Receipt> Batcher<R> {
 
     /// Cuts off what a panicking encoder left half done. Whole readings stay.
     pub fn mend(&mut self) {
-        let lines = self.origins.first.len().min(self.body.ends.len());
-        self.body.ends.truncate(lines);
+        let lines = self.origins.first.len().min(self.body.lines() as usize);
+        self.body.truncate(lines);
         self.origins.first.truncate(lines);
-        let bytes = self.body.ends.last().map_or(0, |&end| end as usize);
-        self.body.bytes.truncate(bytes);
         self.lost.clear();
     }
 

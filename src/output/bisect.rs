@@ -18,14 +18,13 @@
 //!
 //! Pure: `now` is passed in. Lines are numbers of a `Body`.
 
-use std::{ops::Range, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::sink::{Answer, Body, Fault, Refusal};
-
-/// Some lines of a batch, in ascending order.
-pub type Lines = Vec<Range<u32>>;
+use crate::output::amend::{Amendments, Lost};
+use crate::output::lines::{Lines, halves, partition, ranges_of, split_off_bytes};
+use crate::sink::{Amendment, Answer, Body, Fault, Refusal};
 
 /// Failures in a row before the probe point is asked whether it is the lines.
 const FAILURES_MAX: u32 = 3;
@@ -66,8 +65,11 @@ enum Doubt {
 
 #[derive(Debug)]
 pub struct Episode {
+    amendments: Amendments,
     todo: Vec<Lines>,
     accused: Vec<(u32, Refusal)>,
+    /// Guilty before anything was sent: proved by an earlier episode.
+    condemned: Vec<(u32, Refusal)>,
     /// Something of this batch, or the probe point, was accepted.
     proof: bool,
     doubt: Option<Doubt>,
@@ -79,11 +81,14 @@ pub struct Episode {
 }
 
 impl Episode {
-    pub fn new(lines: u32) -> Self {
+    pub fn new(body: Arc<Body>) -> Self {
+        let lines = body.lines();
         let todo = if lines == 0 { Vec::new() } else { vec![vec![0..lines]] };
         Self {
+            amendments: Amendments::of(body),
             todo,
             accused: Vec::new(),
+            condemned: Vec::new(),
             proof: false,
             doubt: None,
             failures: 0,
@@ -92,16 +97,27 @@ impl Episode {
         }
     }
 
+    /// The lines as they are to be sent: with what was amended so far.
+    pub fn body(&self) -> &Arc<Body> {
+        self.amendments.body()
+    }
+
+    /// Lines of this time and older are guilty, by proof of an earlier episode.
+    pub fn condemn(&mut self, youngest_ns: i64, refusal: &Refusal) {
+        for line in self.take_old(youngest_ns) {
+            self.condemned.push((line, refusal.clone()));
+        }
+    }
+
     /// What to do next. `Send` takes the lines out: they come back with `answer`.
-    pub fn next(&mut self, body: &Body, bytes_max: usize) -> Want {
+    pub fn next(&mut self, bytes_max: usize) -> Want {
         if self.doubt.is_some() {
             return Want::Probe;
         }
         let Some(mut lines) = self.todo.pop() else {
-            let unproven = !self.accused.is_empty() && !self.proof;
-            return if unproven { Want::Probe } else { Want::Done };
+            return if self.is_done() { Want::Done } else { Want::Probe };
         };
-        if let Some(rest) = split_off_bytes(&mut lines, body, bytes_max) {
+        if let Some(rest) = split_off_bytes(&mut lines, self.body(), bytes_max) {
             self.todo.push(rest);
         }
         Want::Send(lines)
@@ -109,19 +125,30 @@ impl Episode {
 
     /// Every line is stored or guilty; with `next` this is `Want::Done`.
     pub fn is_done(&self) -> bool {
-        self.doubt.is_none() && self.todo.is_empty() && (self.accused.is_empty() || self.proof)
+        let nothing_lost = self.accused.is_empty() && self.amendments.lost().is_empty();
+        self.doubt.is_none() && self.todo.is_empty() && (nothing_lost || self.proof)
     }
 
-    /// The guilty lines in ascending order, once `next` said `Done`.
-    pub fn guilty(&mut self) -> Vec<(u32, Refusal)> {
+    /// How young a line may be and still be beyond retention, if this episode proved any to be.
+    pub fn cut_off(&self) -> Option<(i64, &Refusal)> {
+        let old = self.accused.iter().filter(|(_, why)| why.fault == Fault::BeyondRetention);
+        old.map(|(line, why)| (self.body().time_of(*line), why)).max_by_key(|(time, _)| *time)
+    }
+
+    /// The guilty lines in ascending order, and the fields that other lines went without, once
+    /// `next` said `Done`.
+    pub fn guilty(&mut self) -> (Vec<(u32, Refusal)>, Vec<Lost>) {
         let mut guilty = std::mem::take(&mut self.accused);
+        guilty.append(&mut self.condemned);
         guilty.sort_by_key(|(line, _)| *line);
         guilty.dedup_by_key(|(line, _)| *line);
-        guilty
+        let mut lost = self.amendments.take_lost();
+        lost.retain(|lost| guilty.binary_search_by_key(&lost.line, |(line, _)| *line).is_err());
+        (guilty, lost)
     }
 
     /// What came back for lines that `next` gave out.
-    pub fn answer(&mut self, lines: Lines, answer: Answer, body: &Body, now: Instant) -> Finding {
+    pub fn answer(&mut self, lines: Lines, answer: Answer, now: Instant) -> Finding {
         match answer {
             Answer::Stored => {
                 self.proof = true;
@@ -129,12 +156,13 @@ impl Episode {
                 Finding::Works
             }
             Answer::Bad(named) => self.named(lines, named, now),
+            Answer::Amend { changes, bad } => self.amend(lines, changes, bad, now),
             Answer::Suspect { refusal, among } => {
                 self.suspect(lines, refusal, among, now);
                 Finding::Works
             }
             Answer::TooLarge(refusal) => {
-                let bytes = body.len_of(&lines);
+                let bytes = self.body().len_of(&lines);
                 self.too_large(&lines, &refusal);
                 Finding::TooLarge(bytes)
             }
@@ -184,6 +212,10 @@ impl Episode {
                 let text = named.first().map(|(_, refusal)| &refusal.text);
                 self.probe_refused(text)
             }
+            Answer::Amend { changes, .. } => {
+                let text = changes.first().map(|(_, change)| &change.refusal.text);
+                self.probe_refused(text)
+            }
             Answer::Suspect { refusal, .. } | Answer::TooLarge(refusal) => {
                 self.probe_refused(Some(&refusal.text))
             }
@@ -210,7 +242,29 @@ impl Episode {
         if !rest.is_empty() {
             self.todo.push(rest);
         }
+        self.accuse_older();
         Finding::Works
+    }
+
+    /// Puts amended lines in the place of those that were sent, and sends again what is not accused.
+    fn amend(
+        &mut self,
+        lines: Lines,
+        mut changes: Vec<(u32, Amendment)>,
+        mut bad: Vec<(u32, Refusal)>,
+        now: Instant,
+    ) -> Finding {
+        changes.retain(|(line, _)| lines.iter().any(|range| range.contains(line)));
+        if changes.is_empty() {
+            return self.named(lines, bad, now);
+        }
+        bad.extend(self.amendments.apply(changes));
+        if bad.is_empty() {
+            self.todo.push(lines);
+            self.start_over();
+            return Finding::Works;
+        }
+        self.named(lines, bad, now)
     }
 
     fn suspect(&mut self, lines: Lines, refusal: Refusal, among: Vec<u32>, now: Instant) {
@@ -247,6 +301,7 @@ impl Episode {
                     }
                 }
                 self.start_over();
+                self.accuse_older();
             }
             Doubt::Failing(text) => match halves(&lines) {
                 Some(two) => {
@@ -274,7 +329,7 @@ impl Episode {
         let ours = match self.doubt.take() {
             Some(Doubt::Suspect { refusal, .. }) => Some(refusal.text),
             Some(Doubt::Failing(text)) => Some(text),
-            None => self.accused.first().map(|(_, refusal)| Arc::clone(&refusal.text)),
+            None => self.first_refusal().map(|refusal| Arc::clone(&refusal.text)),
         };
         self.start_over();
         self.acquit();
@@ -287,9 +342,43 @@ impl Episode {
         self.accused.extend(lines.iter().cloned().flatten().map(|line| (line, refusal.clone())));
     }
 
+    fn first_refusal(&self) -> Option<&Refusal> {
+        let accused = self.accused.first().map(|(_, refusal)| refusal);
+        accused.or_else(|| self.amendments.lost().first().map(|lost| &lost.refusal))
+    }
+
+    /// Where a line is beyond retention, the older ones are: no need to ask for each.
+    fn accuse_older(&mut self) {
+        let Some((youngest_ns, refusal)) = self.cut_off() else { return };
+        let refusal = refusal.clone();
+        for line in self.take_old(youngest_ns) {
+            self.accused.push((line, refusal.clone()));
+        }
+    }
+
+    /// Takes the lines of this time and older out of what is to be sent.
+    fn take_old(&mut self, youngest_ns: i64) -> Vec<u32> {
+        let body = Arc::clone(self.body());
+        let mut taken = Vec::new();
+        self.todo.retain_mut(|lines| {
+            let is_old = |line: &u32| body.time_of(*line) <= youngest_ns;
+            let old: Vec<u32> = lines.iter().cloned().flatten().filter(is_old).collect();
+            if !old.is_empty() {
+                *lines = partition(lines, &old).1;
+                taken.extend(old);
+            }
+            !lines.is_empty()
+        });
+        taken
+    }
+
     /// Without proof an accusation by an address that works no more is worth nothing.
     fn acquit(&mut self) {
-        if self.proof || self.accused.is_empty() {
+        if self.proof {
+            return;
+        }
+        self.amendments.forget();
+        if self.accused.is_empty() {
             return;
         }
         let mut numbers: Vec<u32> = self.accused.drain(..).map(|(line, _)| line).collect();
@@ -303,78 +392,6 @@ impl Episode {
         self.failures = 0;
         self.strikes = 0;
     }
-}
-
-/// How many lines these are.
-pub fn count(lines: &[Range<u32>]) -> u32 {
-    lines.iter().map(|range| range.end - range.start).sum()
-}
-
-/// Two parts of the same number of lines, the first part last (it is sent first). `None`: a single
-/// line, or none.
-fn halves(lines: &Lines) -> Option<[Lines; 2]> {
-    let count = count(lines);
-    if count < 2 {
-        return None;
-    }
-    let mut first = lines.clone();
-    let second = split_off(&mut first, count / 2);
-    Some([second, first])
-}
-
-/// Keeps the first `keep` lines and returns the others.
-fn split_off(lines: &mut Lines, keep: u32) -> Lines {
-    let mut left = keep;
-    let mut rest = Lines::new();
-    lines.retain_mut(|range| {
-        let cut = range.end.min(range.start.saturating_add(left));
-        left -= cut - range.start;
-        if cut < range.end {
-            rest.push(cut..range.end);
-        }
-        range.end = cut;
-        range.start < range.end
-    });
-    rest
-}
-
-/// Keeps as many lines as fit (one at least) and returns the others, if there are any.
-fn split_off_bytes(lines: &mut Lines, body: &Body, bytes_max: usize) -> Option<Lines> {
-    if body.len_of(lines) <= bytes_max {
-        return None;
-    }
-    let mut bytes = 0;
-    let mut keep = 0;
-    for line in lines.iter().cloned().flatten() {
-        bytes += body.line(line).len();
-        if bytes > bytes_max {
-            break;
-        }
-        keep += 1;
-    }
-    let rest = split_off(lines, keep.max(1));
-    (!rest.is_empty()).then_some(rest)
-}
-
-/// The lines that are among `numbers` (ascending), and those that are not.
-fn partition(lines: &Lines, numbers: &[u32]) -> (Lines, Lines) {
-    if numbers.is_empty() {
-        return (Lines::new(), lines.clone());
-    }
-    let (named, rest): (Vec<u32>, Vec<u32>) =
-        lines.iter().cloned().flatten().partition(|line| numbers.binary_search(line).is_ok());
-    (ranges_of(named), ranges_of(rest))
-}
-
-fn ranges_of(numbers: impl IntoIterator<Item = u32>) -> Lines {
-    let mut ranges = Lines::new();
-    for number in numbers {
-        match ranges.last_mut() {
-            Some(last) if last.end == number => last.end += 1,
-            _ => ranges.push(number..number + 1),
-        }
-    }
-    ranges
 }
 
 #[cfg(test)]

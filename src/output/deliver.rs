@@ -14,8 +14,10 @@ use tracing::{error, info, warn};
 
 use super::Output;
 use super::batch::Batch;
-use super::bisect::{Episode, Finding, Lines, Want, count};
+use super::bisect::{Episode, Finding, Want};
 use super::lease::Receipt;
+use super::lines::{Lines, count};
+use super::retention::Retention;
 use super::retry::{May, Pace, Sent};
 use super::settle::{settle, settle_stored};
 use super::size::Size;
@@ -98,6 +100,7 @@ struct Deliver<S, R> {
     output: Output<S>,
     pace: Pace,
     size: Size,
+    retention: Retention,
     /// Oldest first.
     deliveries: Vec<Delivery<R>>,
     /// It holds a point that is still in flight.
@@ -114,6 +117,7 @@ impl<S: Sink, R: Receipt> Deliver<S, R> {
         Self {
             pace: Pace::new(output.limits.retry()),
             size: Size::new(output.limits.batch_bytes_max),
+            retention: Retention::default(),
             output,
             deliveries: Vec::new(),
             waiting: None,
@@ -141,7 +145,8 @@ impl<S: Sink, R: Receipt> Deliver<S, R> {
             return;
         }
         self.numbers += 1;
-        let episode = Episode::new(batch.body.lines());
+        let mut episode = Episode::new(Arc::clone(&batch.body));
+        self.retention.condemn(&mut episode, Instant::now());
         self.deliveries.push(Delivery { number: self.numbers, batch, episode, out: false });
         self.settle_done();
     }
@@ -177,7 +182,7 @@ impl<S: Sink, R: Receipt> Deliver<S, R> {
     fn send(&mut self, at: usize) {
         let Some(delivery) = self.deliveries.get_mut(at) else { return };
         let number = delivery.number;
-        match delivery.episode.next(&delivery.batch.body, self.size.bytes_max()) {
+        match delivery.episode.next(self.size.bytes_max()) {
             Want::Done => {}
             Want::Probe => {
                 delivery.out = true;
@@ -188,7 +193,7 @@ impl<S: Sink, R: Receipt> Deliver<S, R> {
                 delivery.out = true;
                 let how = self.pace.sent();
                 let (sink, body) =
-                    (Arc::clone(&self.output.sink), Arc::clone(&delivery.batch.body));
+                    (Arc::clone(&self.output.sink), Arc::clone(delivery.episode.body()));
                 self.running.spawn(async move {
                     #[cfg(feature = "faults")]
                     journal::fault::point("output");
@@ -246,12 +251,12 @@ impl<S: Sink, R: Receipt> Deliver<S, R> {
                 self.output.stats.retries.inc();
             }
             Answer::Bad(_)
+            | Answer::Amend { .. }
             | Answer::Suspect { .. }
             | Answer::TooLarge(_)
             | Answer::Misconfigured(_) => {}
         }
-        let body = &delivery.batch.body;
-        let finding = delivery.episode.answer(lines, answer, body, Instant::now());
+        let finding = delivery.episode.answer(lines, answer, Instant::now());
         self.found(finding, how);
     }
 
@@ -263,7 +268,7 @@ impl<S: Sink, R: Receipt> Deliver<S, R> {
             self.found(finding, how);
             return;
         }
-        match Episode::new(0).probed(answer, Instant::now()) {
+        match Episode::new(Arc::default()).probed(answer, Instant::now()) {
             Finding::Works | Finding::TooLarge(_) => self.pace.probe_accepted(Instant::now()),
             finding @ (Finding::Fails { .. } | Finding::Misconfigured(_)) => {
                 self.found(finding, how);
@@ -299,14 +304,15 @@ impl<S: Sink, R: Receipt> Deliver<S, R> {
                 continue;
             }
             let Delivery { batch, mut episode, .. } = self.deliveries.remove(at);
-            let guilty = episode.guilty();
-            if guilty.is_empty() && batch.refused.is_empty() {
+            self.retention.learn(&episode, Instant::now());
+            let (guilty, lost) = episode.guilty();
+            if guilty.is_empty() && lost.is_empty() && batch.refused.is_empty() {
                 settle_stored(&self.output, batch);
             } else {
                 self.settling += 1;
                 let output = self.output.clone();
                 self.running.spawn(async move {
-                    settle(&output, batch, guilty).await;
+                    settle(&output, batch, guilty, lost).await;
                     Done::Settled
                 });
             }

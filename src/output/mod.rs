@@ -17,6 +17,7 @@
 //!
 //! `rejects.rs` is the other reader: what intake refused, from the journal into dead letters.
 
+pub mod amend;
 pub mod batch;
 pub mod bisect;
 pub mod dead;
@@ -24,7 +25,9 @@ mod deliver;
 mod gather;
 pub mod keys;
 pub mod lease;
+pub mod lines;
 pub mod rejects;
+mod retention;
 pub mod retry;
 mod settle;
 pub mod size;

@@ -3,6 +3,7 @@
 
 use journal::Fates;
 
+use super::amend::Lost;
 use super::batch::{Batch, Origin, Refused, Share};
 use super::dead::{self, Entry, Expired};
 use super::{Output, lease::Receipt};
@@ -20,6 +21,7 @@ pub(super) async fn settle<S, R: Receipt>(
     output: &Output<S>,
     batch: Batch<R>,
     guilty: Vec<(u32, Refusal)>,
+    lost: Vec<Lost>,
 ) {
     let mut losses = vec![0; batch.shares.len()];
     let mut count = |origin: Origin| {
@@ -35,9 +37,9 @@ pub(super) async fn settle<S, R: Receipt>(
     for refused in readings {
         count(refused.origin);
     }
-    output.stats.fields_dead.inc_by(fields.len() as u64);
+    output.stats.fields_dead.inc_by((fields.len() + lost.len()) as u64);
 
-    let entries = entries(output, &batch, guilty);
+    let entries = entries(output, &batch, guilty, lost);
     let expired = |gone: Expired| _ = output.stats.dead_letters_expired.inc_by(gone.readings);
     let kept = dead::append_or_warn(output.dead.as_ref(), entries, expired).await;
 
@@ -53,7 +55,12 @@ fn confirm<S, R: Receipt>(output: &Output<S>, receipt: R, fates: &Fates) {
     receipt.confirm(fates);
 }
 
-fn entries<S, R>(output: &Output<S>, batch: &Batch<R>, guilty: Vec<(u32, Refusal)>) -> Vec<Entry> {
+fn entries<S, R>(
+    output: &Output<S>,
+    batch: &Batch<R>,
+    guilty: Vec<(u32, Refusal)>,
+    lost: Vec<Lost>,
+) -> Vec<Entry> {
     let entry = |origin: Option<Origin>, refusal: &Refusal| {
         let share = origin.and_then(|origin| batch.shares.get(origin.share as usize));
         Entry {
@@ -66,13 +73,17 @@ fn entries<S, R>(output: &Output<S>, batch: &Batch<R>, guilty: Vec<(u32, Refusal
             ..Entry::default()
         }
     };
-    let lines = guilty.into_iter().map(|(line, refusal)| {
-        let text = String::from_utf8_lossy(batch.body.line(line).trim_ascii_end()).into_owned();
-        Entry {
-            readings: batch.origins.of(line).count() as u64,
-            line: Some(text),
-            ..entry(batch.origins.of(line).next(), &refusal)
-        }
+    // As it came, whatever was amended on the way.
+    let text = |line| String::from_utf8_lossy(batch.body.line(line).trim_ascii_end()).into_owned();
+    let lines = guilty.into_iter().map(|(line, refusal)| Entry {
+        readings: batch.origins.of(line).count() as u64,
+        line: Some(text(line)),
+        ..entry(batch.origins.of(line).next(), &refusal)
+    });
+    let lost = lost.into_iter().map(|Lost { line, field, refusal }| Entry {
+        field: Some(field),
+        line: Some(text(line)),
+        ..entry(batch.origins.of(line).next(), &refusal)
     });
     let refused = batch.refused.iter().map(|refused| Entry {
         readings: u64::from(refused.field.is_none()),
@@ -80,5 +91,5 @@ fn entries<S, R>(output: &Output<S>, batch: &Batch<R>, guilty: Vec<(u32, Refusal
         line: Some(refused.line.clone()),
         ..entry(Some(refused.origin), &refused.refusal)
     });
-    lines.chain(refused).collect()
+    lines.chain(lost).chain(refused).collect()
 }

@@ -15,7 +15,7 @@ use proto::ReadingRef;
 use tracing::info;
 
 use crate::sink::rotate::LineFile;
-use crate::sink::{Answer, Body, Fault, LostField, Refusal, Sink, Written};
+use crate::sink::{Answer, Body, Fault, LostField, Refusal, Sink, Written, time_ns};
 
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -76,7 +76,7 @@ impl Sink for Files {
     ) -> Result<(), Refusal> {
         proto::line::write(reading, &mut body.bytes)
             .map_err(|reason| Refusal::new(Fault::Value, reason.text))?;
-        body.end_line();
+        body.end_line(time_ns(reading));
         Ok(())
     }
 
@@ -143,7 +143,7 @@ mod tests {
         for line in lines {
             body.bytes.extend_from_slice(line.as_bytes());
             body.bytes.push(b'\n');
-            body.end_line();
+            body.end_line(0);
         }
         Arc::new(body)
     }

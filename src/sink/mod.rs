@@ -11,27 +11,54 @@ pub mod rotate;
 
 use std::{ops::Range, sync::Arc, time::Duration};
 
-use proto::ReadingRef;
+use proto::{ReadingRef, Time};
 
-/// Lines for a sink: bytes, and where each line ends.
+/// Lines for a sink: bytes, where each line ends, and the time of its point.
 #[derive(Clone, Debug, Default)]
 pub struct Body {
     pub bytes: Vec<u8>,
-    pub ends: Vec<u32>,
+    ends: Vec<u32>,
+    times: Vec<i64>,
 }
 
 impl Body {
     pub fn with_capacity(bytes: usize, lines: usize) -> Self {
-        Self { bytes: Vec::with_capacity(bytes), ends: Vec::with_capacity(lines) }
+        Self {
+            bytes: Vec::with_capacity(bytes),
+            ends: Vec::with_capacity(lines),
+            times: Vec::with_capacity(lines),
+        }
     }
 
     pub fn lines(&self) -> u32 {
         u32::try_from(self.ends.len()).unwrap_or(u32::MAX)
     }
 
-    /// Says that a line ends here. A sink calls it once for each reading it encodes.
-    pub fn end_line(&mut self) {
+    /// Says that a line ends here, and of what time its point is (nanoseconds). A sink calls it once
+    /// for each reading it encodes.
+    pub fn end_line(&mut self, time_ns: i64) {
         self.ends.push(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
+        self.times.push(time_ns);
+    }
+
+    /// Cuts off what comes after this many whole lines.
+    pub fn truncate(&mut self, lines: usize) {
+        self.ends.truncate(lines);
+        self.times.truncate(lines);
+        self.bytes.truncate(self.ends.last().map_or(0, |&end| end as usize));
+    }
+
+    /// Appends these lines of another body as they are.
+    pub fn extend_from(&mut self, other: &Self, lines: Range<u32>) {
+        for line in lines {
+            self.bytes.extend_from_slice(other.line(line));
+            self.end_line(other.time_of(line));
+        }
+    }
+
+    /// Of the point in this line; nanoseconds.
+    pub fn time_of(&self, line: u32) -> i64 {
+        self.times.get(line as usize).copied().unwrap_or(i64::MAX)
     }
 
     /// The bytes of these lines; empty where there are none.
@@ -107,6 +134,25 @@ impl Refusal {
     }
 }
 
+/// One line as the other end would take it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Amendment {
+    /// In the place of the line that was sent; empty if nothing is left of it.
+    pub line: Vec<u8>,
+    /// What it refused.
+    pub refusal: Refusal,
+    /// The field that is gone. `None`: it was written as another type, with the same value.
+    pub lost: Option<String>,
+}
+
+/// Nanoseconds; the end of time for a reading that has none.
+pub fn time_ns(reading: &ReadingRef<'_>) -> i64 {
+    match reading.time {
+        Time::At(at) | Time::Stamped(at) => at.nanos(),
+        Time::Unknown | Time::Age(_) => i64::MAX,
+    }
+}
+
 /// What the other end made of a write. Line numbers are those of the `Body`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
@@ -115,6 +161,9 @@ pub enum Answer {
     /// These lines are refused, by name. Of the rest nothing is known: send it again until `Stored`
     /// comes back for it.
     Bad(Vec<(u32, Refusal)>),
+    /// These lines are refused for one field each: put the changed ones in their place. Others may be
+    /// refused besides. Then as with `Bad`.
+    Amend { changes: Vec<(u32, Amendment)>, bad: Vec<(u32, Refusal)> },
     /// Something in it is refused, and the answer does not say exactly what: narrow it down, among
     /// these lines if any are given. What was stored of it is not known.
     Suspect { refusal: Refusal, among: Vec<u32> },
@@ -136,6 +185,7 @@ impl Answer {
         match self {
             Self::Stored => "stored",
             Self::Bad(_) => "bad",
+            Self::Amend { .. } => "amend",
             Self::Suspect { .. } => "suspect",
             Self::TooLarge(_) => "too_large",
             Self::Busy { .. } => "busy",
@@ -193,9 +243,9 @@ mod tests {
     #[test]
     fn a_body_finds_its_lines() {
         let mut body = Body::default();
-        for line in ["a 1\n", "bb 2\n", "c 3\n"] {
+        for (line, time) in ["a 1\n", "bb 2\n", "c 3\n"].into_iter().zip(1..) {
             body.bytes.extend_from_slice(line.as_bytes());
-            body.end_line();
+            body.end_line(time);
         }
         assert_eq!(body.lines(), 3);
         assert_eq!(body.line(0), b"a 1\n");
@@ -203,5 +253,10 @@ mod tests {
         assert_eq!(body.slice(&(0..2)), b"a 1\nbb 2\n");
         assert_eq!(body.len_of(&[0..1, 2..3]), 8);
         assert_eq!(body.line(3), b"");
+        assert_eq!((body.time_of(2), body.time_of(3)), (3, i64::MAX));
+        let mut other = Body::default();
+        other.extend_from(&body, 1..3);
+        other.truncate(1);
+        assert_eq!((other.bytes.as_slice(), other.time_of(0)), (&b"bb 2\n"[..], 2));
     }
 }

@@ -15,6 +15,7 @@ mod admin;
 mod answer;
 mod behaviour;
 pub mod line;
+mod read;
 mod server;
 pub mod store;
 
@@ -38,7 +39,8 @@ pub(crate) use admin::row_from_json;
 pub use behaviour::{Answer, Behaviour};
 
 use self::{
-    server::{Database, Malformed, State},
+    read::Malformed,
+    server::{Database, State},
     store::{Change, Store, Write},
 };
 use crate::verify::Row;

@@ -20,9 +20,10 @@ use tokio::{
 
 use super::{
     Config, Stats,
-    answer::{self, Body, Dialect, Outcome, Told},
+    answer::{self, Body, Dialect, Outcome},
     behaviour::{Answer, Behaviour},
-    line::{self, Point},
+    line::Point,
+    read::{Read, told},
     store::{Refusal, Store},
 };
 
@@ -225,77 +226,6 @@ impl Database {
     }
 }
 
-/// A body's lines, numbered from 1, good ones apart from bad ones.
-struct Read<'b> {
-    lines: usize,
-    good: Vec<(usize, &'b [u8], Point)>,
-    malformed: Vec<Malformed<'b>>,
-}
-
-pub(super) struct Malformed<'b> {
-    number: usize,
-    line: &'b [u8],
-    pub(super) why: String,
-    /// Not refused on purpose.
-    is_theirs: bool,
-}
-
-impl<'b> Read<'b> {
-    fn new(behaviour: &Behaviour, body: &'b [u8], unit: i64) -> Self {
-        let mut read = Self { lines: 0, good: Vec::new(), malformed: Vec::new() };
-        for (line, point) in line::points(body, unit) {
-            read.lines += 1;
-            let number = read.lines;
-            let why = match point {
-                Ok(point) if !contains(line, behaviour.malformed_if.as_deref()) => {
-                    read.good.push((number, line, point));
-                    continue;
-                }
-                Ok(_) => None,
-                Err(why) => Some(why),
-            };
-            let is_theirs = why.is_some();
-            let why = why.unwrap_or_else(|| "refused on purpose".to_owned());
-            read.malformed.push(Malformed { number, line, why, is_theirs });
-        }
-        read
-    }
-
-    fn why(&self) -> String {
-        let why = |bad: &Malformed<'_>| bad.quoted();
-        self.malformed.iter().map(why).collect::<Vec<_>>().join("\n")
-    }
-}
-
-impl Malformed<'_> {
-    /// In the words of 1.x and 2.x.
-    pub(super) fn quoted(&self) -> String {
-        format!("unable to parse '{}': {}", String::from_utf8_lossy(self.line), self.why)
-    }
-}
-
-/// As version 3 names them, in the order of their numbers.
-fn told(read: &Read<'_>, refused: Vec<(usize, Refusal)>) -> Vec<Told> {
-    let plain = |line: &[u8]| String::from_utf8_lossy(line).replace(['\\', '"'], "");
-    let malformed = read.malformed.iter().map(|bad| Told {
-        number: bad.number,
-        line: plain(bad.line),
-        why: bad.why.clone(),
-    });
-    let line_of = |number: usize| {
-        let found = read.good.iter().find(|(n, ..)| *n == number);
-        found.map_or_else(String::new, |(_, line, _)| plain(line))
-    };
-    let refused = refused.into_iter().map(|(number, why)| Told {
-        number,
-        line: line_of(number),
-        why: why.of_version_3(),
-    });
-    let mut told: Vec<Told> = malformed.chain(refused).collect();
-    told.sort_by_key(|told| told.number);
-    told
-}
-
 impl State {
     /// The refusals, with the numbers of their lines.
     fn store_all(
@@ -348,7 +278,7 @@ fn refuse_on_purpose(
 const BODY_MAX: Duration = Duration::from_mins(1);
 const BODY_BYTES_MAX: usize = 256 * 1024 * 1024;
 
-fn contains(bytes: &[u8], text: Option<&str>) -> bool {
+pub(super) fn contains(bytes: &[u8], text: Option<&str>) -> bool {
     text.is_some_and(|text| {
         !text.is_empty() && bytes.windows(text.len()).any(|window| window == text.as_bytes())
     })

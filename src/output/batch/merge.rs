@@ -5,7 +5,6 @@
 
 use std::{
     collections::HashMap,
-    ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
@@ -27,24 +26,24 @@ impl<R: Receipt> Batcher<R> {
     /// Writes the body anew with merged lines in the place of their first reading.
     pub(super) fn merge_lines<S: Sink>(&mut self, sink: &S) {
         self.origins.more.sort_by_key(|(line, _)| *line);
-        let mut body = Body::with_capacity(self.body.bytes.len(), self.body.ends.len());
+        let mut body = Body::with_capacity(self.body.bytes.len(), self.origins.first.len());
         let mut copied = 0;
         let mut failed = Vec::new();
         for merged in self.origins.more.chunk_by(|(a, _), (b, _)| a == b) {
             let Some(&(line, _)) = merged.first() else { continue };
-            copy(&self.body, copied..line, &mut body);
+            body.extend_from(&self.body, copied..line);
             copied = line + 1;
             // What panics here would panic again after every restart.
             let merge = || self.merge_line(sink, line, &mut body);
             let outcome = catch_unwind(AssertUnwindSafe(merge))
                 .unwrap_or_else(|_| Err(Refusal::new(Fault::Refused, "panic in a merge")));
             if let Err(refusal) = outcome {
-                undo(&mut body, line);
-                copy(&self.body, line..copied, &mut body);
+                body.truncate(line as usize);
+                body.extend_from(&self.body, line..copied);
                 failed.push((line, refusal));
             }
         }
-        copy(&self.body, copied..self.body.lines(), &mut body);
+        body.extend_from(&self.body, copied..self.body.lines());
         self.body = body;
         for (line, refusal) in failed {
             self.keep_first_only(line, &refusal);
@@ -111,18 +110,4 @@ fn nanos(reading: &ReadingRef<'_>) -> Option<i64> {
         Time::At(at) | Time::Stamped(at) => Some(at.nanos()),
         Time::Unknown | Time::Age(_) => None,
     }
-}
-
-fn copy(from: &Body, lines: Range<u32>, to: &mut Body) {
-    for line in lines {
-        to.bytes.extend_from_slice(from.line(line));
-        to.end_line();
-    }
-}
-
-/// Takes back what was appended for this line.
-fn undo(body: &mut Body, line: u32) {
-    body.ends.truncate(line as usize);
-    let bytes = body.ends.last().map_or(0, |&end| end as usize);
-    body.bytes.truncate(bytes);
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
+use crate::output::lines::{count, split_off};
 
 /// How the database speaks of bad lines.
 #[derive(Clone, Copy, Debug)]
@@ -81,23 +82,22 @@ impl Database {
     }
 }
 
-fn body(lines: u32) -> Body {
+fn body(lines: u32) -> Arc<Body> {
     let mut body = Body::default();
     for line in 0..lines {
         body.bytes.extend_from_slice(format!("m,n={line} v=1 {line}\n").as_bytes());
-        body.end_line();
+        body.end_line(i64::from(line));
     }
-    body
+    Arc::new(body)
 }
 
 /// Drives an episode to its end; the findings that were not `Works`.
-fn drive(episode: &mut Episode, database: &mut Database, lines: u32) -> Vec<Finding> {
-    let body = body(lines);
+fn drive(episode: &mut Episode, database: &mut Database) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut now = Instant::now();
     for _ in 0..100_000 {
         now += Duration::from_millis(500);
-        let finding = match episode.next(&body, usize::MAX) {
+        let finding = match episode.next(usize::MAX) {
             Want::Done => {
                 assert!(episode.is_done());
                 return findings;
@@ -108,7 +108,7 @@ fn drive(episode: &mut Episode, database: &mut Database, lines: u32) -> Vec<Find
             }
             Want::Send(lines) => {
                 let answer = database.write(&lines);
-                episode.answer(lines, answer, &body, now)
+                episode.answer(lines, answer, now)
             }
         };
         if let Finding::Misconfigured(_) = finding {
@@ -123,7 +123,7 @@ fn drive(episode: &mut Episode, database: &mut Database, lines: u32) -> Vec<Find
 }
 
 fn guilty(episode: &mut Episode) -> BTreeSet<u32> {
-    episode.guilty().into_iter().map(|(line, _)| line).collect()
+    episode.guilty().0.into_iter().map(|(line, _)| line).collect()
 }
 
 fn any_manner() -> impl Strategy<Value = Manner> {
@@ -148,8 +148,8 @@ proptest! {
         let bad: BTreeSet<u32> = bad.into_iter().filter(|line| *line < lines).collect();
         let mut database = Database::new(manner, bad.clone());
         database.lines_max = lines_max.unwrap_or(u32::MAX);
-        let mut episode = Episode::new(lines);
-        drive(&mut episode, &mut database, lines);
+        let mut episode = Episode::new(body(lines));
+        drive(&mut episode, &mut database);
         let good: BTreeSet<u32> = (0..lines).filter(|line| !bad.contains(line)).collect();
         prop_assert_eq!(&database.stored, &good);
         prop_assert_eq!(guilty(&mut episode), bad);
@@ -159,7 +159,7 @@ proptest! {
     #[test]
     fn asks_few_times(bad in prop::collection::btree_set(0u32..5000, 1..10)) {
         let mut database = Database::new(Manner::Vague, bad.clone());
-        drive(&mut Episode::new(5000), &mut database, 5000);
+        drive(&mut Episode::new(body(5000)), &mut database);
         let per_line = 2 * 13; // 2^13 > 5000
         prop_assert!(database.requests <= 1 + per_line * u32::try_from(bad.len()).unwrap());
         prop_assert_eq!(database.probes, 1);
@@ -173,15 +173,15 @@ proptest! {
     ) {
         let mut database = Database::new(manner, 0..lines);
         database.probe = Answer::Suspect { refusal: refusal("no"), among: Vec::new() };
-        let mut episode = Episode::new(lines);
-        let findings = drive(&mut episode, &mut database, lines);
+        let mut episode = Episode::new(body(lines));
+        let findings = drive(&mut episode, &mut database);
         prop_assert!(matches!(findings[..], [Finding::Misconfigured(_)]));
         prop_assert_eq!((database.requests, database.probes), (1, 1));
         prop_assert!(!episode.is_done());
 
         // Somebody puts it right: then everything is stored and nothing is guilty.
         database.bad.clear();
-        drive(&mut episode, &mut database, lines);
+        drive(&mut episode, &mut database);
         prop_assert_eq!(database.stored.len(), lines as usize);
         prop_assert_eq!(guilty(&mut episode), BTreeSet::new());
     }
@@ -211,8 +211,8 @@ proptest! {
 #[test]
 fn a_single_line_needs_the_probe_point_as_proof() {
     let mut database = Database::new(Manner::NamesAll, [0]);
-    let mut episode = Episode::new(1);
-    drive(&mut episode, &mut database, 1);
+    let mut episode = Episode::new(body(1));
+    drive(&mut episode, &mut database);
     assert_eq!(guilty(&mut episode), [0].into());
     assert_eq!((database.requests, database.probes), (1, 1));
 }
@@ -220,21 +220,20 @@ fn a_single_line_needs_the_probe_point_as_proof() {
 #[test]
 fn named_lines_need_no_probe_once_the_rest_is_accepted() {
     let mut database = Database::new(Manner::NamesAll, [7, 70]);
-    let mut episode = Episode::new(5000);
-    drive(&mut episode, &mut database, 5000);
+    let mut episode = Episode::new(body(5000));
+    drive(&mut episode, &mut database);
     assert_eq!(guilty(&mut episode), [7, 70].into());
     assert_eq!((database.requests, database.probes), (2, 0));
 }
 
 #[test]
 fn a_database_that_is_down_gives_no_proof() {
-    let mut episode = Episode::new(10);
-    let body = body(10);
+    let mut episode = Episode::new(body(10));
     for _ in 0..50 {
-        let finding = match episode.next(&body, usize::MAX) {
+        let finding = match episode.next(usize::MAX) {
             Want::Send(lines) => {
                 assert_eq!(lines, vec![0..10], "it is not taken apart");
-                episode.answer(lines, Answer::Unknown("reset".into()), &body, Instant::now())
+                episode.answer(lines, Answer::Unknown("reset".into()), Instant::now())
             }
             Want::Probe => episode.probed(&Answer::Failed("refused".into()), Instant::now()),
             Want::Done => panic!("nothing was stored"),
@@ -245,53 +244,50 @@ fn a_database_that_is_down_gives_no_proof() {
 
 #[test]
 fn busy_is_no_failure_of_a_line() {
-    let mut episode = Episode::new(10);
-    let body = body(10);
+    let mut episode = Episode::new(body(10));
     let wait = Some(Duration::from_secs(7));
     for _ in 0..50 {
-        let Want::Send(lines) = episode.next(&body, usize::MAX) else { panic!("only sending") };
+        let Want::Send(lines) = episode.next(usize::MAX) else { panic!("only sending") };
         let answer = Answer::Busy { retry_after: wait, text: "later".into() };
-        let finding = episode.answer(lines, answer, &body, Instant::now());
+        let finding = episode.answer(lines, answer, Instant::now());
         assert_eq!(finding, Finding::Fails { retry_after: wait, text: "later".into() });
     }
 }
 
 #[test]
 fn a_request_holds_no_more_bytes_than_it_may() {
-    let body = body(100);
-    let mut episode = Episode::new(100);
+    let all = body(100);
+    let mut episode = Episode::new(body(100));
     let mut sent = Vec::new();
-    while let Want::Send(lines) = episode.next(&body, 200) {
-        assert!(body.len_of(&lines) <= 200);
+    while let Want::Send(lines) = episode.next(200) {
+        assert!(all.len_of(&lines) <= 200);
         sent.extend(lines.iter().cloned().flatten());
-        episode.answer(lines, Answer::Stored, &body, Instant::now());
+        episode.answer(lines, Answer::Stored, Instant::now());
     }
     assert_eq!(sent, (0..100).collect::<Vec<_>>());
-    let mut episode = Episode::new(1);
-    assert_eq!(episode.next(&body, 1), Want::Send(vec![0..1]), "a line is never split");
+    let mut episode = Episode::new(body(1));
+    assert_eq!(episode.next(1), Want::Send(vec![0..1]), "a line is never split");
 }
 
 #[test]
 fn an_answer_that_names_lines_which_were_not_sent_is_only_a_suspicion() {
-    let body = body(4);
-    let mut episode = Episode::new(4);
-    let Want::Send(lines) = episode.next(&body, usize::MAX) else { panic!() };
-    episode.answer(lines, Answer::Bad(vec![(9, refusal("?"))]), &body, Instant::now());
-    assert_eq!(episode.next(&body, usize::MAX), Want::Probe);
+    let mut episode = Episode::new(body(4));
+    let Want::Send(lines) = episode.next(usize::MAX) else { panic!() };
+    episode.answer(lines, Answer::Bad(vec![(9, refusal("?"))]), Instant::now());
+    assert_eq!(episode.next(usize::MAX), Want::Probe);
 }
 
 /// One shard of theirs may be ill for a while; the line is not to blame.
 #[test]
 fn a_line_that_fails_is_not_accused_before_its_time() {
-    let body = body(1);
-    let mut episode = Episode::new(1);
+    let mut episode = Episode::new(body(1));
     let began = Instant::now();
     let mut now = began;
     loop {
         now += Duration::from_millis(500);
-        match episode.next(&body, usize::MAX) {
+        match episode.next(usize::MAX) {
             Want::Send(lines) => {
-                episode.answer(lines, Answer::Failed("HTTP 500".into()), &body, now);
+                episode.answer(lines, Answer::Failed("HTTP 500".into()), now);
             }
             Want::Probe => {
                 episode.probed(&Answer::Stored, now);
@@ -302,4 +298,96 @@ fn a_line_that_fails_is_not_accused_before_its_time() {
     assert!(now - began >= FAILING_MIN, "{:?}", now - began);
     assert!(now - began <= 2 * FAILING_MIN, "{:?}", now - began);
     assert_eq!(guilty(&mut episode), [0].into());
+}
+
+proptest! {
+    /// A database that tells nothing but that something is too old: the older half is tried first,
+    /// and what is older than a guilty line needs no request of its own.
+    #[test]
+    fn what_is_too_old_is_found_by_its_time(kept_from in 0u32..1000) {
+        let mut episode = Episode::new(body(1000));
+        let mut stored = BTreeSet::new();
+        let mut requests = 0;
+        loop {
+            match episode.next(usize::MAX) {
+                Want::Done => break,
+                Want::Probe => _ = episode.probed(&Answer::Stored, Instant::now()),
+                Want::Send(lines) => {
+                    requests += 1;
+                    let sent: Vec<u32> = lines.iter().cloned().flatten().collect();
+                    let answer = if sent[0] < kept_from {
+                        let among = sent[..sent.len() / 2].to_vec();
+                        Answer::Suspect { refusal: too_old(), among }
+                    } else {
+                        stored.extend(sent);
+                        Answer::Stored
+                    };
+                    episode.answer(lines, answer, Instant::now());
+                }
+            }
+        }
+        let cut_off = episode.cut_off().map(|(time, _)| time);
+        prop_assert_eq!(cut_off, kept_from.checked_sub(1).map(i64::from));
+        prop_assert_eq!(guilty(&mut episode), (0..kept_from).collect());
+        prop_assert_eq!(stored, (kept_from..1000).collect());
+        prop_assert!(requests <= 2 * 11, "{requests}");
+    }
+}
+
+fn too_old() -> Refusal {
+    Refusal::new(Fault::BeyondRetention, "outside of the bucket's retention period")
+}
+
+#[test]
+fn the_condemned_are_guilty_unsent_and_need_no_proof() {
+    let mut episode = Episode::new(body(10));
+    episode.condemn(6, &too_old());
+    let Want::Send(lines) = episode.next(usize::MAX) else { panic!() };
+    assert_eq!(lines, vec![7..10]);
+    episode.answer(lines, Answer::Stored, Instant::now());
+    assert_eq!(episode.cut_off(), None, "it proved nothing itself");
+    assert_eq!(guilty(&mut episode), (0..7).collect());
+    let mut episode = Episode::new(body(10));
+    episode.condemn(9, &too_old());
+    assert!(episode.is_done());
+}
+
+fn amended(line: &str, lost: Option<&str>) -> Amendment {
+    let refusal = Refusal::new(Fault::TypeConflict, "is type integer");
+    Amendment { line: line.as_bytes().to_vec(), refusal, lost: lost.map(str::to_owned) }
+}
+
+#[test]
+fn an_amended_line_is_sent_in_the_place_of_the_other() {
+    let mut episode = Episode::new(body(3));
+    let Want::Send(lines) = episode.next(usize::MAX) else { panic!() };
+    let changes = vec![(1, amended("m,n=1 w=1 1\n", Some("v"))), (2, amended("", Some("v")))];
+    episode.answer(lines, Answer::Amend { changes, bad: Vec::new() }, Instant::now());
+    let Want::Send(lines) = episode.next(usize::MAX) else { panic!() };
+    assert_eq!(lines, vec![0..2], "nothing is left of the third");
+    assert_eq!(episode.body().line(1), b"m,n=1 w=1 1\n");
+    episode.answer(lines, Answer::Stored, Instant::now());
+    assert_eq!(episode.next(usize::MAX), Want::Done);
+    let (guilty, lost) = episode.guilty();
+    assert_eq!(guilty.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [2]);
+    assert_eq!(
+        lost.iter().map(|lost| (lost.line, lost.field.as_str())).collect::<Vec<_>>(),
+        [(1, "v")]
+    );
+}
+
+/// The address refuses everything: then nothing it said about a field counts.
+#[test]
+fn without_proof_no_field_is_lost() {
+    let mut episode = Episode::new(body(1));
+    let Want::Send(lines) = episode.next(usize::MAX) else { panic!() };
+    let changes = vec![(0, amended("m,n=0 w=1 0\n", Some("v")))];
+    episode.answer(lines, Answer::Amend { changes, bad: Vec::new() }, Instant::now());
+    let Want::Send(lines) = episode.next(usize::MAX) else { panic!() };
+    episode.answer(lines, Answer::Misconfigured("HTTP 404".into()), Instant::now());
+    assert_eq!(episode.body().line(0), b"m,n=0 v=1 0\n");
+    let Want::Send(lines) = episode.next(usize::MAX) else { panic!() };
+    episode.answer(lines, Answer::Stored, Instant::now());
+    let (guilty, lost) = episode.guilty();
+    assert!(guilty.is_empty() && lost.is_empty());
 }

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::twin::Act;
 use super::*;
+use crate::sink::Amendment;
 
 /// A batch of 5,000 with one bad line, in three manners of telling.
 #[tokio::test(start_paused = true)]
@@ -149,6 +150,63 @@ async fn a_fault_of_ours_never_dead_letters_good_lines() {
     let ended = running.end().await;
     assert_eq!(ended.fates, confirmed(10_000));
     assert_eq!(ended.dead, []);
+}
+
+/// An hour long nothing of that age is offered again; then it is tried.
+#[tokio::test(start_paused = true)]
+async fn what_is_too_old_is_remembered_for_an_hour() {
+    let twin = Twin::new(|request, numbers| {
+        let is_old = |line: &String| line.rsplit(' ').next().unwrap().parse::<i64>().unwrap() < 100;
+        let old = request.lines.iter().zip(numbers).filter(|(line, _)| is_old(line));
+        let old: Vec<_> = old.map(|(_, n)| (*n, too_old())).collect();
+        (NOW, if old.is_empty() { Answer::Stored } else { Answer::Bad(old) })
+    });
+    let running = start(limits(50), Arc::clone(&twin));
+    let requests = || twin.requests().len();
+    running.send(&series("a", 50, 100)); // Two batches, and one of them again without the old half.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(requests(), 2);
+    running.send(&series("b", 90, 10));
+    running.send(&series("b", 99, 2));
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(requests(), 3, "only what is young enough left");
+    tokio::time::sleep(Duration::from_hours(1)).await;
+    running.send(&series("c", 0, 10));
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(requests(), 4, "it is tried again");
+    let ended = running.end().await;
+    assert_eq!(ended.fates, Fates { confirmed: 51, dead: 71, ..Fates::default() });
+    assert!(ended.dead.iter().all(|letter| letter.reason == "beyond_retention"));
+}
+
+fn too_old() -> Refusal {
+    Refusal::new(Fault::BeyondRetention, "points beyond retention policy")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_conflict_costs_one_field_and_the_dead_letter_has_the_line_as_it_came() {
+    let twin = Twin::new(|request, numbers| {
+        let refused = request.lines.iter().zip(numbers).filter(|(line, _)| line.contains("v=7i"));
+        let change = |line: &str| {
+            let (point, at) = (line.split(' ').next().unwrap(), line.rsplit(' ').next().unwrap());
+            Amendment {
+                line: format!("{point} w=1 {at}\n").into_bytes(),
+                refusal: Refusal::new(Fault::TypeConflict, "is type integer"),
+                lost: Some("v".to_owned()),
+            }
+        };
+        let changes: Vec<_> = refused.map(|(line, n)| (*n, change(line))).collect();
+        let bad = Vec::new();
+        (NOW, if changes.is_empty() { Answer::Stored } else { Answer::Amend { changes, bad } })
+    });
+    let running = start(limits(10), Arc::clone(&twin));
+    running.send(&series("a", 0, 10));
+    let ended = running.end().await;
+    assert_eq!(ended.fates, confirmed(10));
+    assert!(ended.stored.contains(&"m,device=a w=1 7".to_owned()), "{:?}", ended.stored);
+    let [letter] = &ended.dead[..] else { panic!("{:?}", ended.dead) };
+    assert_eq!((letter.readings, letter.index, letter.field.as_deref()), (0, 7, Some("v")));
+    assert_eq!(letter.line.as_deref(), Some("m,device=a v=7i 7"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -13,6 +13,7 @@ use proto::{Limits as ReadingLimits, Reading, ReadingRef, Readings, Time, Timest
 use tokio::{sync::mpsc, time::Instant};
 
 use crate::output::lease::{Lease, Leases, Receipt};
+use crate::sink;
 use crate::sink::{Answer, Body, Fault, LostField, Refusal, Sink, Written};
 
 pub(super) const ARRIVAL_NS: i64 = 1_700_000_000_000_000_000;
@@ -224,7 +225,7 @@ impl Sink for Twin {
         let dialect = proto::line::write::Dialect::V1;
         proto::line::write::write_as(reading, dialect, &mut body.bytes, left_out)
             .map_err(|reason| Refusal::new(Fault::Value, reason.text))?;
-        body.end_line();
+        body.end_line(sink::time_ns(reading));
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 
 use proto::{ReadingRef, Reason, line::write::Dialect};
 
-use crate::sink::{Body, Fault, LostField, Refusal};
+use crate::sink::{Body, Fault, LostField, Refusal, time_ns};
 
 /// Appends one line.
 pub(super) fn encode(
@@ -15,7 +15,7 @@ pub(super) fn encode(
 ) -> Result<(), Refusal> {
     let left_out = |name: &str, reason: Reason| lost.push((name.to_owned(), refusal(reason)));
     proto::line::write::write_as(reading, dialect, &mut body.bytes, left_out).map_err(refusal)?;
-    body.end_line();
+    body.end_line(time_ns(reading));
     Ok(())
 }
 

@@ -1,4 +1,5 @@
-//! One request at a time over kept connections: address, credentials, compression, deadline.
+//! One request at a time over kept connections: compression, deadline, and where it goes (`target.rs`
+//! says that: found at the first request, and anew at every probe).
 //!
 //! Failed before any of the body was handed to the connection: certainly not stored. Failed later:
 //! unknown. The body itself tells which, because the connection pulls it.
@@ -27,12 +28,11 @@ use hyper_util::{
     client::legacy::{self, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rustls::ClientConfig;
-use secrecy::ExposeSecret;
 use tokio::time::timeout;
 
-use super::{Secret, Settings, SettingsError, Version, text};
+use super::target::{self, Generation, Target};
+use super::{Auto, Settings, SettingsError, Version, text};
 use crate::sink::{Answer, Body};
 use crate::tls;
 use crate::tls::TlsError;
@@ -49,6 +49,8 @@ const IDLE_MAX: Duration = Duration::from_secs(30);
 pub(super) struct Response {
     pub(super) status: u16,
     pub(super) retry_after: Option<String>,
+    /// As the database tells it with every answer.
+    version: Option<String>,
     pub(super) body: Vec<u8>,
 }
 
@@ -62,10 +64,10 @@ pub(super) struct Outcome {
 #[derive(Debug)]
 pub(super) struct Client {
     http: legacy::Client<HttpsConnector<HttpConnector>, Pulled>,
-    uri: Uri,
-    credentials: Credentials,
-    /// The header last built from `credentials`; `None` before the first request.
-    authorization: Mutex<Option<HeaderValue>>,
+    url: String,
+    version: Version,
+    /// Where the last probe, or else the first request, found that data goes.
+    target: Mutex<Option<Target>>,
     gzip: bool,
     request_max: Duration,
 }
@@ -76,7 +78,7 @@ impl Client {
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(CONNECT_MAX.min(settings.request_max)));
-        let uri = write_uri(settings)?;
+        let uri = target::check(settings)?;
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(trust(&uri, settings.ca_file.as_deref())?)
             .https_or_http()
@@ -88,21 +90,21 @@ impl Client {
             .build(connector);
         Ok(Self {
             http,
-            uri,
-            credentials: Credentials::of(&settings.version),
-            authorization: Mutex::new(None),
+            url: settings.url.clone(),
+            version: settings.version.clone(),
+            target: Mutex::new(None),
             gzip: settings.gzip,
             request_max: settings.request_max,
         })
     }
 
     pub(super) async fn send(&self, body: &Arc<Body>, lines: &[Range<u32>]) -> Outcome {
-        let known = self.authorization.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let known = self.target.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let gzip = self.gzip && body.len_of(lines) >= GZIP_BYTES_MIN;
         self.request(body, lines, gzip, known).await
     }
 
-    /// Reads secrets anew, and compresses whenever data would be: it must fail where data would.
+    /// Finds its way anew, and compresses whenever data would be: it must fail where data would.
     pub(super) async fn probe(&self, body: &Arc<Body>) -> Outcome {
         let all = 0..body.lines();
         self.request(body, &[all], self.gzip, None).await
@@ -113,16 +115,13 @@ impl Client {
         body: &Arc<Body>,
         lines: &[Range<u32>],
         gzip: bool,
-        authorization: Option<HeaderValue>,
+        target: Option<Target>,
     ) -> Outcome {
-        let authorization = match authorization {
+        let target = match target {
             Some(known) => known,
-            None => match self.authorize().await {
-                Ok(header) => header,
-                Err(problem) => {
-                    let result = Err(Answer::Misconfigured(problem.into()));
-                    return Outcome { result, bytes: 0 };
-                }
+            None => match self.find().await {
+                Ok(target) => target,
+                Err(answer) => return Outcome { result: Err(answer), bytes: 0 },
             },
         };
         let chunks = match chunks(body, lines, gzip).await {
@@ -132,40 +131,56 @@ impl Client {
         let pulled = Arc::new(AtomicBool::new(false));
         let payload = Pulled::new(chunks, Arc::clone(&pulled));
         let bytes = payload.left;
-        let request = self.assemble(payload, gzip, authorization);
+        let request = assemble(payload, gzip, target);
         let result = match timeout(self.request_max, self.exchange(request)).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(no_answer(&pulled, &chain(error.as_ref()))),
-            Err(_) => {
-                let seconds = self.request_max.as_secs_f32();
-                Err(no_answer(&pulled, &format!("no answer within {seconds} s")))
-            }
+            Err(_) => Err(no_answer(&pulled, &self.too_late())),
         };
         Outcome { result, bytes }
     }
 
-    /// Reads the credentials and remembers the header made of them.
-    async fn authorize(&self) -> Result<HeaderValue, String> {
-        let header = self.credentials.header().await?;
-        *self.authorization.lock().unwrap_or_else(PoisonError::into_inner) = Some(header.clone());
-        Ok(header)
+    /// Reads the secrets, asks the database which one it is if nobody said, and remembers both.
+    async fn find(&self) -> Result<Target, Answer> {
+        let target = match &self.version {
+            Version::Auto(auto) => {
+                let generation = self.ask(auto).await?;
+                target::of(&self.url, &auto.resolve(generation).map_err(misconfigured)?).await
+            }
+            version => target::of(&self.url, version).await,
+        };
+        let target = target.map_err(misconfigured)?;
+        *self.target.lock().unwrap_or_else(PoisonError::into_inner) = Some(target.clone());
+        Ok(target)
     }
 
-    fn assemble(&self, payload: Pulled, gzip: bool, authorization: HeaderValue) -> Request<Pulled> {
-        let mut request = Request::new(payload);
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.uri.clone();
-        let headers = request.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-        let agent = concat!("tidegate/", env!("CARGO_PKG_VERSION"));
-        headers.insert(header::USER_AGENT, HeaderValue::from_static(agent));
-        if gzip {
-            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    /// Which InfluxDB it is, by the header or the text of its `/ping`, or by its `/health`.
+    async fn ask(&self, auto: &Auto) -> Result<Generation, Answer> {
+        for path in ["/ping", "/health"] {
+            let target = target::of_path(&self.url, path, auto).await.map_err(misconfigured)?;
+            let mut request = assemble(Pulled::new(Vec::new(), Arc::default()), false, target);
+            *request.method_mut() = Method::GET;
+            let failed = |text: &str| Answer::Failed(text::cut(text, 512).into());
+            let response = match timeout(self.request_max, self.exchange(request)).await {
+                Ok(Ok(response)) => response,
+                Ok(Err(error)) => return Err(failed(&chain(error.as_ref()))),
+                Err(_) => return Err(failed(&self.too_late())),
+            };
+            if let Some(generation) = Generation::told(response.version.as_deref(), &response.body)
+            {
+                return Ok(generation);
+            }
+            if response.status >= 500 {
+                return Err(failed(&format!("HTTP {} from {path}", response.status)));
+            }
         }
-        if !authorization.is_empty() {
-            headers.insert(header::AUTHORIZATION, authorization);
-        }
-        request
+        Err(misconfigured(
+            "neither /ping nor /health tells which InfluxDB this is; name it with `version`".into(),
+        ))
+    }
+
+    fn too_late(&self) -> String {
+        format!("no answer within {} s", self.request_max.as_secs_f32())
     }
 
     async fn exchange(
@@ -176,9 +191,38 @@ impl Client {
         let status = response.status().as_u16();
         let retry_after = response.headers().get(header::RETRY_AFTER);
         let retry_after = retry_after.and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let body = read(response.into_body()).await?;
-        Ok(Response { status, retry_after, body })
+        let version = response.headers().get("x-influxdb-version");
+        let version = version.and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let length = response.headers().get(header::CONTENT_LENGTH);
+        // The one status whose body is not read: HTTP says there is none.
+        let odd = status == 204 && length.is_some_and(|length| length != "0");
+        let mut body = read(response.into_body()).await?;
+        if odd && body.is_empty() {
+            body.extend_from_slice(b"with a body");
+        }
+        Ok(Response { status, retry_after, version, body })
     }
+}
+
+fn assemble(payload: Pulled, gzip: bool, target: Target) -> Request<Pulled> {
+    let mut request = Request::new(payload);
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = target.uri;
+    let headers = request.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    let agent = concat!("tidegate/", env!("CARGO_PKG_VERSION"));
+    headers.insert(header::USER_AGENT, HeaderValue::from_static(agent));
+    if gzip {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    if !target.authorization.is_empty() {
+        headers.insert(header::AUTHORIZATION, target.authorization);
+    }
+    request
+}
+
+fn misconfigured(text: String) -> Answer {
+    Answer::Misconfigured(text.into())
 }
 
 /// The beginning of an answer; a longer one is cut.
@@ -295,90 +339,9 @@ impl hyper::body::Body for Pulled {
     }
 }
 
-/// How a request proves who we are. `Debug` shows no secret: `SecretString` does not.
-#[derive(Clone, Debug)]
-enum Credentials {
-    Nobody,
-    Token(Secret),
-    Basic { user: String, password: Secret },
-}
-
-impl Credentials {
-    fn of(version: &Version) -> Self {
-        match version {
-            Version::V1 { user: None, .. } => Self::Nobody,
-            Version::V1 { user: Some((user, password)), .. } => {
-                Self::Basic { user: user.clone(), password: password.clone() }
-            }
-            Version::V2 { token, .. } => Self::Token(token.clone()),
-        }
-    }
-
-    /// The `Authorization` header; empty for nobody.
-    async fn header(&self) -> Result<HeaderValue, String> {
-        let text = match self {
-            Self::Nobody => return Ok(HeaderValue::from_static("")),
-            Self::Token(token) => format!("Token {}", read_secret(token).await?),
-            Self::Basic { user, password } => {
-                let pair = format!("{user}:{}", read_secret(password).await?);
-                format!("Basic {}", data_encoding::BASE64.encode(pair.as_bytes()))
-            }
-        };
-        let mut header = HeaderValue::try_from(text)
-            .map_err(|_| "the secret holds characters that no header can carry".to_owned())?;
-        header.set_sensitive(true);
-        Ok(header)
-    }
-}
-
-async fn read_secret(secret: &Secret) -> Result<String, String> {
-    match secret {
-        Secret::Given(given) => Ok(given.expose_secret().to_owned()),
-        Secret::File(path) => match tokio::fs::read_to_string(path).await {
-            Ok(text) => Ok(text.trim().to_owned()),
-            Err(error) => Err(format!("secret in {}: {error}", path.display())),
-        },
-    }
-}
-
-/// Letters, digits and `-._~` stay.
-const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
-fn write_uri(settings: &Settings) -> Result<Uri, SettingsError> {
-    let encoded = |value: &str| utf8_percent_encode(value, QUERY).to_string();
-    let base: Uri = settings.url.parse().map_err(url_error)?;
-    if !matches!(base.scheme_str(), Some("http" | "https")) || base.host().is_none() {
-        return Err(url_error("scheme or host is missing"));
-    }
-    if base.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        return Err(url_error("user and password have keys of their own"));
-    }
-    if base.query().is_some() {
-        return Err(url_error("it must not carry a query"));
-    }
-    let query = match &settings.version {
-        Version::V1 { database, retention_policy, .. } => {
-            let database = encoded(database);
-            let policy = retention_policy.iter().map(|policy| format!("&rp={}", encoded(policy)));
-            format!("/write?db={database}&precision=n{}", policy.collect::<String>())
-        }
-        Version::V2 { org, bucket, .. } => {
-            let (org, bucket) = (encoded(org), encoded(bucket));
-            format!("/api/v2/write?org={org}&bucket={bucket}&precision=ns")
-        }
-    };
-    let base = settings.url.trim_end_matches('/');
-    format!("{base}{query}").parse().map_err(url_error)
-}
-
 /// Whom the other end's certificate must lead to.
 fn trust(uri: &Uri, ca_file: Option<&Path>) -> Result<ClientConfig, TlsError> {
     if uri.scheme_str() == Some("https") { tls::client(ca_file) } else { tls::nobody() }
-}
-
-fn url_error(reason: impl std::fmt::Display) -> SettingsError {
-    // Not the URL itself: somebody may have put a password in it.
-    SettingsError::Url { reason: reason.to_string() }
 }
 
 #[cfg(test)]

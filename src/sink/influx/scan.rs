@@ -1,42 +1,61 @@
 //! Reads back the lines that we wrote, as far as it takes to find one that a database complains
 //! about. Not a parser of line protocol: `proto::line` is.
 
+use std::ops::Range;
+
 /// A line taken apart; names still escaped.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Parts<'a> {
     pub(super) measurement: &'a [u8],
     fields: &'a [u8],
+    fields_at: usize,
 }
 
 /// `measurement[,tags] fields timestamp`.
 pub(super) fn line(line: &[u8]) -> Option<Parts<'_>> {
     let (series, rest) = split_at_unescaped(line, b" ")?;
     let measurement = split_at_unescaped(series, b",").map_or(series, |(name, _)| name);
-    Some(Parts { measurement, fields: rest })
+    Some(Parts { measurement, fields: rest, fields_at: series.len() + 1 })
+}
+
+/// One field of a line, and where it stands in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Field<'a> {
+    /// Still escaped.
+    pub(super) name: &'a [u8],
+    /// Its type, in the database's word.
+    pub(super) kind: &'static str,
+    pub(super) value: Range<usize>,
+    /// With its name.
+    pub(super) span: Range<usize>,
 }
 
 impl<'a> Parts<'a> {
-    /// Escaped name and type, in the database's word.
-    pub(super) fn fields(&self) -> impl Iterator<Item = (&'a [u8], &'static str)> {
-        let mut rest = self.fields;
+    pub(super) fn fields(&self) -> impl Iterator<Item = Field<'a>> {
+        let (mut rest, mut at) = (self.fields, self.fields_at);
         std::iter::from_fn(move || {
             let (name, value) = split_at_unescaped(rest, b"=")?;
-            let (kind, after) = if let Some(text) = value.strip_prefix(b"\"") {
-                ("string", text.get(end_of_text(text)?..)?)
+            let (kind, len) = if let Some(text) = value.strip_prefix(b"\"") {
+                ("string", 1 + end_of_text(text)?)
             } else {
                 let end = value.iter().position(|b| matches!(b, b',' | b' ' | b'\n'))?;
-                (number_kind(value.get(..end)?), value.get(end..)?)
+                (number_kind(value.get(..end)?), end)
             };
+            let begin = at + name.len() + 1;
+            let field = Field { name, kind, value: begin..begin + len, span: at..begin + len };
+            let after = value.get(len..)?;
             rest = after.strip_prefix(b",").unwrap_or_default();
-            Some((name, kind))
+            at = begin + len + 1;
+            Some(field)
         })
     }
 }
 
-pub(super) fn timestamp(line: &[u8]) -> Option<i64> {
-    let line = line.trim_ascii_end();
-    let at = line.iter().rposition(|b| *b == b' ')?;
-    std::str::from_utf8(line.get(at + 1..)?).ok()?.parse().ok()
+/// Whether a line of ours begins like one that is told without its escapes, up to the first place
+/// where that makes a difference.
+pub(super) fn begins_alike(line: &[u8], told: &[u8]) -> bool {
+    let plain = line.iter().take_while(|b| !matches!(b, b'\\' | b'"' | b' ' | b'\n'));
+    plain.zip(told).all(|(a, b)| a == b)
 }
 
 /// Whether an escaped name of ours is the name that the database tells: as it is (1.x), or quoted as

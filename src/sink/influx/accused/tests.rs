@@ -19,7 +19,8 @@ fn body() -> Body {
     for line in LINES {
         body.bytes.extend_from_slice(line.as_bytes());
         body.bytes.push(b'\n');
-        body.end_line();
+        let (_, time) = line.rsplit_once(' ').unwrap();
+        body.end_line(time.parse().unwrap());
     }
     body
 }
@@ -33,6 +34,10 @@ fn answer(status: u16, answer: &serde_json::Value, lines: &[Range<u32>]) -> Answ
 fn named(answer: Answer) -> Vec<(u32, Fault)> {
     match answer {
         Answer::Bad(bad) => bad.into_iter().map(|(line, r)| (line, r.fault)).collect(),
+        Answer::Amend { changes, bad } => {
+            let changed = changes.into_iter().map(|(line, change)| (line, change.refusal.fault));
+            changed.chain(bad.into_iter().map(|(line, r)| (line, r.fault))).collect()
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -76,8 +81,6 @@ fn a_count_that_does_not_fit_is_a_suspicion() {
 
 #[test]
 fn if_all_were_dropped_all_are_named() {
-    let found = answer(400, &conflict("f", "m", 2), &[2..4]);
-    assert_eq!(named(found), [(2, Fault::TypeConflict), (3, Fault::TypeConflict)]);
     let text = "partial write: max-series-per-database limit exceeded: (1) dropped=3";
     let found = answer(400, &serde_json::json!({ "error": text }), &[0..3]);
     assert_eq!(named(found).len(), 3);
@@ -109,7 +112,7 @@ fn a_quote_inside_a_quoted_line_accuses_nobody() {
     for line in [victim, &bad] {
         body.bytes.extend_from_slice(line.as_bytes());
         body.bytes.push(b'\n');
-        body.end_line();
+        body.end_line(1);
     }
     let text = format!("unable to parse '{bad}': value out of range");
     let found = find(Complaint::Unparsable { text }, &body, &[0..2]);
@@ -124,17 +127,58 @@ fn the_oldest_are_beyond_retention() {
 }
 
 #[test]
+fn where_nobody_counts_the_older_half_is_looked_at_first() {
+    let told = serde_json::json!({ "message": "outside of the bucket's retention period" });
+    let Answer::Suspect { refusal, among } = answer(403, &told, &[0..7]) else { panic!() };
+    assert_eq!((refusal.fault, among), (Fault::BeyondRetention, vec![0, 4, 5]));
+}
+
+fn told_by_3(number: u32, begins: &str, text: &str) -> serde_json::Value {
+    let told = [("original_line", begins), ("error_message", text)];
+    let mut line: serde_json::Map<_, _> =
+        told.into_iter().map(|(key, text)| (key.to_owned(), text.into())).collect();
+    line.insert("line_number".to_owned(), number.into());
+    serde_json::json!({ "error": "partial write of line protocol occurred", "data": [line] })
+}
+
+#[test]
+fn a_line_told_by_its_number_is_counted_among_those_sent() {
+    let conflict = "invalid column type for column 'f', expected iox::column_type::field::float, \
+                    got iox::column_type::field::integer";
+    let found = answer(400, &told_by_3(2, "m,t=c g=2,f=7i 1600", conflict), &[0..1, 5..7]);
+    let Answer::Amend { changes, bad } = found else { panic!("{found:?}") };
+    assert_eq!(changes[0].0, 5);
+    assert_eq!(changes[0].1.line, b"m,t=c g=2,f=7 1600000000000000001\n");
+    assert_eq!((changes.len(), bad.len()), (1, 0));
+    let found = answer(400, &told_by_3(1, "m,t=a g=1", "No fields were provided"), &[0..7]);
+    assert_eq!(named(found), [(0, Fault::Malformed)]);
+    // A tag cannot be left out: it is part of what the series is called.
+    let tag = "invalid column type for column 't', expected iox::column_type::field::float, got \
+               iox::column_type::tag";
+    assert_eq!(named(answer(400, &told_by_3(1, "m", tag), &[0..7])), [(0, Fault::TypeConflict)]);
+    for (number, begins) in [(0, "m"), (8, "m"), (1, "other,t=a")] {
+        let found = answer(400, &told_by_3(number, begins, "bad"), &[0..7]);
+        assert!(matches!(found, Answer::Suspect { .. }), "{found:?}");
+    }
+}
+
+#[test]
+fn a_number_in_a_text_is_a_hint() {
+    let told = serde_json::json!({ "message": "errors on line(s): line 2: bad, line 99: bad" });
+    let Answer::Suspect { among, .. } = answer(400, &told, &[3..7]) else { panic!() };
+    assert_eq!(among, [4]);
+}
+
+#[test]
 fn a_line_is_taken_apart_as_it_was_put_together() {
     let parts = scan::line(LINES[4].as_bytes()).unwrap();
     assert_eq!(parts.measurement, b"my\\ m\\,x");
-    let fields: Vec<_> = parts.fields().collect();
+    let fields: Vec<_> = parts.fields().map(|field| (field.name, field.kind)).collect();
     assert_eq!(fields, [(&b"f\\ x\\=y"[..], "integer"), (&b"s"[..], "string")]);
     let parts = scan::line(LINES[6].as_bytes()).unwrap();
-    let kinds: Vec<_> = parts.fields().map(|(_, kind)| kind).collect();
+    let kinds: Vec<_> = parts.fields().map(|field| field.kind).collect();
     assert_eq!(kinds, ["integer", "boolean", "unsigned"]);
-    assert_eq!(scan::timestamp(b"m f=1 -5\n"), Some(-5));
     for odd in ["", " ", "m", "m f", "m f=", "m f=\"", "m,", "m f=1", "\\"] {
         let _ = scan::line(odd.as_bytes()).map(|parts| parts.fields().count());
-        let _ = scan::timestamp(odd.as_bytes());
     }
 }

@@ -24,6 +24,7 @@ fn a_conflict_names_field_measurement_and_type() {
         measurement: "m2".to_owned(),
         field: "f".to_owned(),
         found: "integer".to_owned(),
+        exists: "float".to_owned(),
     };
     let expected = |text: &str| Complaint::Conflict {
         conflict: conflict.clone(),
@@ -62,6 +63,40 @@ fn what_is_beyond_retention_is_counted() {
         let found = complaint_of(status, body);
         assert!(matches!(found, Complaint::TooOld { dropped: Some(2), .. }), "{found:?}");
     }
+}
+
+#[test]
+fn what_the_cloud_does_not_keep_is_not_counted() {
+    let text =
+        r#"{"code":"forbidden","message":"data is outside of the bucket's retention period"}"#;
+    for status in [400, 403, 422] {
+        let found = complaint_of(status, text);
+        assert!(matches!(found, Complaint::TooOld { dropped: None, .. }), "{status}: {found:?}");
+    }
+    let window = r#"{"error":"partial write: dropped 2 points outside retention policy of duration 1h0m0s because it violates a Write Window Lower Bound dropped=2"}"#;
+    assert!(matches!(complaint_of(400, window), Complaint::Partial { .. }));
+    assert!(matches!(judged(403, r#"{"message":"forbidden"}"#), Verdict::Misconfigured(_)));
+}
+
+#[test]
+fn influxdb_3_names_lines_by_their_number() {
+    let body = r#"{"error":"partial write of line protocol occurred","data":[{"original_line":"home,room=Sunroom temp=hi 1735549200","line_number":2,"error_message":"invalid column type for column 'temp', expected iox::column_type::field::float, got iox::column_type::field::uinteger"},{"original_line":"cpu,host=a val= 123","line_number":3,"error_message":"No fields were provided"}]}"#;
+    let Complaint::Named { told, .. } = complaint_of(400, body) else { panic!() };
+    assert_eq!(told.iter().map(|told| told.number).collect::<Vec<_>>(), [2, 3]);
+    let conflict = told[0].conflict.as_ref().unwrap();
+    assert_eq!((conflict.field.as_str(), conflict.exists.as_str()), ("temp", "float"));
+    assert_eq!(conflict.found, "unsigned");
+    assert_eq!((told[1].text.as_str(), &told[1].conflict), ("No fields were provided", &None));
+    // Without partial writes there is one line, and not in a list.
+    let one = r#"{"error":"parsing failed for write_lp endpoint","data":{"original_line":"m v= 1","line_number":1,"error_message":"No fields were provided"}}"#;
+    assert!(matches!(complaint_of(400, one), Complaint::Named { told, .. } if told.len() == 1));
+}
+
+#[test]
+fn a_success_with_something_to_say_is_none() {
+    assert!(matches!(complaint_of(204, "x"), Complaint::Partial { dropped: None, .. }));
+    let named = r#"{"code":"invalid","message":"partial write has occurred: line 2: bad"}"#;
+    assert!(matches!(complaint_of(201, named), Complaint::Partial { .. }));
 }
 
 #[test]

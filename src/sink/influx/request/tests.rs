@@ -13,6 +13,7 @@ use tokio::{
 use super::*;
 use crate::sink::Sink;
 use crate::sink::influx::Influx;
+use crate::sink::influx::Secret;
 
 const STORED: &str = "HTTP/1.1 204 No Content\r\n\r\n";
 
@@ -83,8 +84,8 @@ async fn serve(
         };
         let head = String::from_utf8(bytes[..head_len].to_vec()).unwrap();
         let lower = head.to_lowercase();
-        let length = lower.split("content-length: ").nth(1).unwrap().lines().next().unwrap();
-        let length: usize = length.parse().unwrap();
+        let length = lower.split("content-length: ").nth(1).and_then(|rest| rest.lines().next());
+        let length: usize = length.unwrap_or("0").parse().unwrap();
         while bytes.len() < head_len + length {
             assert_ne!(stream.read_buf(&mut bytes).await.unwrap(), 0);
         }
@@ -126,7 +127,7 @@ fn body(lines: usize) -> Arc<Body> {
     let mut body = Body::default();
     for line in 0..lines {
         body.bytes.extend_from_slice(format!("m,device=d v={line} {line}\n").as_bytes());
-        body.end_line();
+        body.end_line(0);
     }
     Arc::new(body)
 }
@@ -173,6 +174,80 @@ async fn a_request_of_version_1_says_what_it_must() {
     assert!(head.contains("authorization: basic bwu6cznjcmv0\r\n"), "{head}");
     assert!(!head.contains("content-encoding"), "{head}");
     assert_eq!(sent, [body.line(0), body.line(1), body.line(7)].concat());
+}
+
+#[tokio::test]
+async fn a_request_of_version_3_says_what_it_must() {
+    for (token, says_so) in [(None, false), (Some(secret("s3cret")), true)] {
+        let server = Server::start(&[Then::Say(STORED)]).await;
+        let version = Version::V3 { database: "my db".to_owned(), token };
+        let influx = Influx::new(&Settings { version, ..v2(server.url()) }).unwrap();
+        assert_eq!(influx.write(&body(3), &[0..3]).await.answer, Answer::Stored);
+        let (_, head, _) = server.seen.recv().unwrap();
+        let target =
+            "POST /api/v3/write_lp?db=my%20db&precision=nanosecond&accept_partial=true HTTP/1.1";
+        assert!(head.starts_with(target), "{head}");
+        let head = head.to_lowercase();
+        assert_eq!(head.contains("authorization: bearer s3cret\r\n"), says_so, "{head}");
+        assert_eq!(head.contains("authorization"), says_so, "{head}");
+    }
+}
+
+#[tokio::test]
+async fn a_success_with_a_body_is_none() {
+    let server =
+        Server::start(&[Then::Say("HTTP/1.1 204 No Content\r\ncontent-length: 4\r\n\r\n")]).await;
+    let found = answer(&v2(server.url())).await;
+    assert!(matches!(found, Answer::Suspect { .. }), "{found:?}");
+}
+
+#[tokio::test]
+async fn a_database_is_asked_which_one_it_is() {
+    static SCRIPTS: [(&[Then], &str); 3] = [
+        (
+            &[Then::Say("HTTP/1.1 204 No Content\r\nX-Influxdb-Version: 1.8.10\r\n\r\n")],
+            "POST /write?db=iot&precision=n ",
+        ),
+        (
+            &[
+                Then::Say("HTTP/1.1 204 No Content\r\n\r\n"),
+                Then::Say("HTTP/1.1 200 OK\r\ncontent-length: 21\r\n\r\n{\"version\":\"v2.7.12\"}"),
+            ],
+            "POST /api/v2/write?org=o&bucket=iot&precision=ns ",
+        ),
+        (
+            &[Then::Say("HTTP/1.1 200 OK\r\ncontent-length: 17\r\n\r\n{\"version\":\"3.2\"}")],
+            "POST /api/v3/write_lp?db=iot&precision=nanosecond&accept_partial=true ",
+        ),
+    ];
+    let auto = || {
+        let given = Auto { database: "iot".to_owned(), ..Auto::default() };
+        Auto { org: Some("o".to_owned()), token: Some(secret("s3cret")), ..given }
+    };
+    for (script, expected) in SCRIPTS {
+        let script: Vec<Then> = [script, &[Then::Say(STORED), Then::Say(STORED)]].concat();
+        let server = Server::start(Box::leak(script.into_boxed_slice())).await;
+        let influx =
+            Influx::new(&Settings { version: Version::Auto(auto()), ..v2(server.url()) }).unwrap();
+        for _ in 0..2 {
+            assert_eq!(influx.write(&body(3), &[0..3]).await.answer, Answer::Stored);
+        }
+        let heads: Vec<_> = server.seen.try_iter().map(|(_, head, _)| head).collect();
+        assert!(heads[0].starts_with("GET /ping "), "{heads:?}");
+        for head in &heads[heads.len() - 2..] {
+            assert!(head.starts_with(expected), "{heads:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_that_does_not_tell_is_not_written_to() {
+    const PAGE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhotel";
+    let server = Server::start(&[Then::Say(PAGE); 2]).await;
+    let version = Version::Auto(Auto { database: "iot".to_owned(), ..Auto::default() });
+    let found = answer(&Settings { version, ..v2(server.url()) }).await;
+    let Answer::Misconfigured(text) = found else { panic!("{found:?}") };
+    assert!(text.contains("name it with `version`"), "{text}");
 }
 
 #[tokio::test]
