@@ -18,6 +18,7 @@ mod corpus;
 mod databases;
 mod delivery;
 mod durability;
+mod faults;
 mod fleet;
 mod http;
 mod metrics;
@@ -27,7 +28,6 @@ mod outputs;
 mod panics;
 mod parts;
 mod shutdown;
-#[expect(dead_code, reason = "launchers are complete before the tests that need all of them are")]
 mod support;
 mod tidy;
 mod tls;

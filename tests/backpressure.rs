@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use crate::support::{
-    http::post,
+    filler,
     rig::{OUTPUT, Rig, is_long, mqtt, websocket},
     wait_for,
 };
@@ -136,23 +136,7 @@ async fn a_sink_that_answers_in_half_a_second_does_not_slow_a_thousand_devices()
 async fn a_full_journal_withholds_acknowledgements_until_there_is_room_again() {
     let rig = Rig::start("bytes_max = \"16MiB\"\n").await;
     rig.behave(Behaviour { answer: Answer::Refuse, ..Behaviour::default() }).await;
-    let port = rig.gateway.http_port;
-    // Values that do not compress well, so that 16 MiB fill soon.
-    let mut posted = 0_u64;
-    let mut refused = None;
-    for round in 0..4_000_u64 {
-        let body = filler(round);
-        let answer = post(port, "/write?db=x", &[], body.as_bytes()).unwrap();
-        match answer.status {
-            204 => posted += FILLER_LINES,
-            503 => {
-                refused = Some(answer);
-                break;
-            }
-            other => panic!("{other} {} {}", answer.head, answer.body),
-        }
-    }
-    let refused = refused.expect("16 MiB were never full");
+    let (posted, refused) = filler::until_full(rig.gateway.http_port);
     assert!(refused.head.to_ascii_lowercase().contains("retry-after:"), "{}", refused.head);
     println!("full after {posted} readings");
 
@@ -167,30 +151,8 @@ async fn a_full_journal_withholds_acknowledgements_until_there_is_room_again() {
     let ledger = fleet.finished(Duration::from_mins(2)).await.unwrap();
     rig.delivered();
     let rows = rig.database.rows();
-    let stored = rows.iter().filter(|row| row.measurement == "filler").count() as u64;
-    // The refused body may have been stored in part: at least once, as it was not acknowledged.
-    assert!((posted..=posted + FILLER_LINES).contains(&stored), "{stored} of {posted}");
-    let verdict = rig.verdict_of(&ledger, |row| row.measurement != "filler");
+    let stored = rows.iter().filter(|row| row.measurement == filler::MEASUREMENT).count() as u64;
+    assert!((posted..=posted + filler::LINES).contains(&stored), "{stored} of {posted}");
+    let verdict = rig.verdict_of(&ledger, |row| row.measurement != filler::MEASUREMENT);
     assert!(verdict.is_clean() && verdict.acknowledged == 200, "{verdict}");
-}
-
-const FILLER_LINES: u64 = 500;
-
-fn filler(round: u64) -> String {
-    use std::fmt::Write as _;
-    let mut body = String::new();
-    for line in 0..FILLER_LINES {
-        let n = round * FILLER_LINES + line;
-        let noise = |salt: u64| (n ^ salt).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29);
-        writeln!(
-            body,
-            "filler,device=f{} a={}i,b={}i {}",
-            n % 7,
-            noise(1) >> 1,
-            noise(2) >> 1,
-            n + 1
-        )
-        .unwrap();
-    }
-    body
 }

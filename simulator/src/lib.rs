@@ -23,6 +23,7 @@ pub mod ledger;
 pub mod watch;
 
 pub mod faulty;
+pub mod proxy;
 pub mod verify;
 
 pub mod bench;

@@ -18,6 +18,8 @@ use super::{
     wait_for,
 };
 
+const BINARY: &str = env!("CARGO_BIN_EXE_tidegate");
+
 #[derive(Debug)]
 pub struct Gateway {
     pub mqtt_port: u16,
@@ -29,7 +31,7 @@ pub struct Gateway {
 /// What a test decides; everything else is the documented default.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Setup<'a> {
-    /// Further lines of `[journal]`.
+    /// Further lines of `[journal]`; the first may be a `dir` of its own.
     pub journal: &'a str,
     /// Further tables: `[[output]]`, `[[broker]]`, `[[rule]]`.
     pub tables: &'a str,
@@ -58,10 +60,15 @@ impl Gateway {
     /// Writes the configuration anew; read at the next `run`.
     pub fn configure(&self, setup: &Setup<'_>) {
         let dir = self.dir().display();
+        let place = if setup.journal.starts_with("dir = ") {
+            String::new()
+        } else {
+            format!("dir = \"{dir}/journal\"\n")
+        };
         let text = format!(
             "[mqtt]\nlisten = \"127.0.0.1:{}\"\n[http]\nlisten = \"127.0.0.1:{}\"\n\
              [dead_letters]\ndir = \"{dir}/dead-letters\"\n[control]\nsocket = \"{dir}/control.sock\"\n\
-             [journal]\ndir = \"{dir}/journal\"\n{}\n{}\n",
+             [journal]\n{place}{}\n{}\n",
             self.mqtt_port, self.http_port, setup.journal, setup.tables
         );
         fs::write(self.config_file(), text).unwrap();
@@ -74,17 +81,41 @@ impl Gateway {
 
     /// The same, with more in its environment.
     pub fn run_with(&mut self, environment: &[(&str, &str)]) {
-        let mut command = self.command();
+        let mut command = self.run_command(&[]);
         command.envs(environment.iter().copied());
+        self.launch(command);
+        self.answers("/readyz");
+    }
+
+    /// What runs it, behind another program and its arguments (`strace ...`).
+    pub fn run_command(&self, wrapper: &[&str]) -> Command {
+        let mut command = match wrapper {
+            [] => self.command(),
+            [program, arguments @ ..] => {
+                let mut command = self.at_home(Command::new(program));
+                command.args(arguments).arg(BINARY);
+                command
+            }
+        };
         command.args(["run", "-c"]).arg(self.config_file());
-        let mut process = Process::spawn("tidegate", command, &self.dir().join("log"));
+        command
+    }
+
+    /// Starts it by such a command, and does not wait.
+    pub fn launch(&mut self, command: Command) {
+        self.process = Some(Process::spawn("tidegate", command, &self.dir().join("log")));
+    }
+
+    /// Waits until it answers there with success: `/readyz` when it is able to take readings,
+    /// `/healthz` when it lives.
+    pub fn answers(&mut self, path: &str) {
+        let process = self.process.as_mut().expect("the gateway runs");
         wait_for("the gateway", START_MAX, || {
             process.check_alive();
-            get(self.http_port, "/readyz", &[]).and_then(|a| {
+            get(self.http_port, path, &[]).and_then(|a| {
                 if a.status == 200 { Ok(()) } else { Err(format!("{} {}", a.head, a.body)) }
             })
         });
-        self.process = Some(process);
     }
 
     /// SIGKILL: nothing gets to say good-bye.
@@ -118,7 +149,10 @@ impl Gateway {
 
     /// A subcommand of the same binary, in the same environment.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+        self.at_home(Command::new(BINARY))
+    }
+
+    fn at_home(&self, mut command: Command) -> Command {
         command.env("RUNTIME_DIRECTORY", self.dir()).current_dir(self.dir());
         command
     }

@@ -1,18 +1,18 @@
 //! A fleet of simulated devices, the real gateway and a database that misbehaves on demand, with the ledger
 //! that tells LOST, PHANTOM and WRONG.
 
-use std::{path::Path, time::Duration};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use simulator::{
     faulty::{Behaviour, Config, Faulty},
-    fleet::{Fleet, FleetConfig, Gateway as Target, Group, Link, Mqtt, Version},
+    fleet::{Fleet, FleetConfig, Gateway as Target, Group, Http, Link, Mqtt, Version},
     ledger::Ledger,
     verify::{self, Allowed, Row, Verdict},
 };
 
 use super::{
     gateway::{Gateway, Setup},
-    wait_for,
+    port, wait_for,
 };
 
 /// The output's id in every rig.
@@ -39,12 +39,21 @@ impl Rig {
 
     /// `limits`: further lines of the output's `[output.limits]`.
     pub async fn with_output(journal: &str, limits: &str) -> Self {
-        let database =
-            Faulty::start("127.0.0.1:0".parse().unwrap(), Config::default()).await.unwrap();
+        let mut rig = Self::prepare(journal, limits).await;
+        rig.gateway.run();
+        rig
+    }
+
+    /// As `with_output`; the gateway is not started yet.
+    pub async fn prepare(journal: &str, limits: &str) -> Self {
+        // Not a port of the kernel's choice: while the database refuses, an outgoing connection of
+        // somebody else's could be given it.
+        let address = SocketAddr::from(([127, 0, 0, 1], port::free()));
+        let database = Faulty::start(address, Config::default()).await.unwrap();
         let secrets = tempfile::tempdir().unwrap();
         std::fs::write(secrets.path().join("token"), "test-token").unwrap();
         let tables = format!("{RULE}{}", output(&database.url(), secrets.path(), limits));
-        let gateway = Gateway::start(&Setup { journal, tables: &tables });
+        let gateway = Gateway::prepare(&Setup { journal, tables: &tables });
         Self { gateway, database, secrets, limits: limits.to_owned() }
     }
 
@@ -107,6 +116,10 @@ pub fn mqtt(name: &str, devices: u32, period: Duration) -> Group {
 
 pub fn websocket(name: &str, devices: u32, period: Duration) -> Group {
     Group { period, ..Group::new(name, devices, Link::WebSocket) }
+}
+
+pub fn http(name: &str, devices: u32, period: Duration) -> Group {
+    Group { period, ..Group::new(name, devices, Link::Http(Http::default())) }
 }
 
 /// The long form of a test, in `./check --long`.

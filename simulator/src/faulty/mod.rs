@@ -150,22 +150,27 @@ impl Faulty {
         let mut port = self.port.lock().await;
         let refuse = behaviour.answer == Answer::Refuse;
         self.database.behaviour.send_replace(behaviour);
-        if refuse { self.plug(&mut port).await } else { self.unplug(&mut port) }
+        if refuse { self.plug(&mut port).await } else { self.unplug(&mut port).await }
     }
 
     async fn plug(&self, port: &mut Port) -> io::Result<()> {
         let Port::Open { open, tasks } = std::mem::replace(port, Port::Lost) else { return Ok(()) };
         open.cancel();
         tasks.wait().await;
-        let socket = self.socket()?;
+        let socket = self.socket().await?;
+        // With it, somebody who looks for a free port could bind to this one as well.
+        socket.set_reuseaddr(false)?;
         *port = Port::Plugged(socket);
         Ok(())
     }
 
-    fn unplug(&self, port: &mut Port) -> io::Result<()> {
+    async fn unplug(&self, port: &mut Port) -> io::Result<()> {
         let socket = match std::mem::replace(port, Port::Lost) {
-            Port::Plugged(socket) => socket,
-            Port::Lost => self.socket()?,
+            Port::Plugged(socket) => {
+                socket.set_reuseaddr(true)?;
+                socket
+            }
+            Port::Lost => self.socket().await?,
             open @ Port::Open { .. } => {
                 *port = open;
                 return Ok(());
@@ -176,12 +181,23 @@ impl Faulty {
         Ok(())
     }
 
-    fn socket(&self) -> io::Result<TcpSocket> {
-        let socket =
-            if self.address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        socket.set_reuseaddr(true)?;
-        socket.bind(self.address)?;
-        Ok(socket)
+    /// Bound to our port. Between its closing and this, somebody who looks for a free port may hold it
+    /// for a moment: tried again for a second.
+    async fn socket(&self) -> io::Result<TcpSocket> {
+        let mut tries_left = 50;
+        loop {
+            let socket =
+                if self.address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+            socket.set_reuseaddr(true)?;
+            match socket.bind(self.address) {
+                Ok(()) => return Ok(socket),
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries_left > 0 => {
+                    tries_left -= 1;
+                    sleep(Duration::from_millis(20)).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     pub fn stats(&self) -> Stats {

@@ -1,0 +1,69 @@
+//! What happens when the disk is really full (ENOSPC) while the database is away?
+//!
+//! Nothing is acknowledged, the process lives, also when it is killed and started on the full disk;
+//! once the database is back everything arrives.
+
+use std::time::Duration;
+
+use super::{
+    mount::LoopMount,
+    trial::{devices, more_acknowledged, with_database, without_database},
+};
+use crate::support::{
+    filler,
+    http::get,
+    rig::{OUTPUT, Rig, is_long},
+    wait_for,
+};
+
+const DISK_BYTES: u64 = 32 * 1024 * 1024;
+/// More than the disk has: the disk itself says that it is full, not a bound of ours.
+const LIMITS: &str = "bytes_max = \"128MiB\"\nfree_bytes_min = \"0B\"\n";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_withholds_acknowledgements_and_loses_nothing() {
+    let Some(mount) = LoopMount::new(DISK_BYTES) else { return };
+    let mut rig = Rig::start(&format!("{}{LIMITS}", mount.journal_dir())).await;
+    without_database(&rig).await;
+    let fleet = rig.fleet(devices());
+    let watch = fleet.watch();
+    more_acknowledged(&watch, 200);
+    let others = mount.fill();
+    let (posted, _) = filler::until_full(rig.gateway.http_port);
+    wait_for("a full journal", Duration::from_secs(30), || {
+        let journal = rig.gateway.status().journal;
+        if journal.full { Ok(()) } else { Err(format!("{journal:?}")) }
+    });
+    // What was durable before may still be on its way to the devices.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let before = watch.look();
+    println!("full after {} and {posted} acknowledged", before.acknowledged);
+
+    let rest = Duration::from_secs(if is_long() { 30 } else { 2 });
+    tokio::time::sleep(rest).await;
+    let during = watch.look();
+    assert_eq!(during.acknowledged, before.acknowledged, "acknowledged while full");
+    assert_eq!(get(rig.gateway.http_port, "/healthz", &[]).unwrap().status, 200);
+
+    // It starts, also here; with nothing to write into it delivers.
+    rig.gateway.kill();
+    let command = rig.gateway.run_command(&[]);
+    rig.gateway.launch(command);
+    rig.gateway.answers("/healthz");
+    let pending = rig.gateway.pending(OUTPUT);
+    assert!(pending >= before.acknowledged + posted, "{pending} pending, {before:?}");
+    with_database(&rig).await;
+    wait_for("delivery from a full disk", Duration::from_mins(1), || {
+        let now = rig.gateway.pending(OUTPUT);
+        if now < pending { Ok(()) } else { Err(format!("{now} pending")) }
+    });
+    drop(others);
+    let ledger = fleet.stop_and_drain(Duration::from_mins(2)).await.unwrap();
+    rig.delivered();
+    let verdict = rig.verdict_of(&ledger, |row| row.measurement != filler::MEASUREMENT);
+    assert!(verdict.is_clean() && verdict.acknowledged == verdict.sent, "{verdict}");
+    let rows = rig.database.rows();
+    let stored = rows.iter().filter(|row| row.measurement == filler::MEASUREMENT).count() as u64;
+    assert!((posted..=posted + filler::LINES).contains(&stored), "{stored} of {posted}");
+    drop(rig); // Before its disk.
+}

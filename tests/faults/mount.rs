@@ -1,0 +1,135 @@
+//! A small ext4 of its own on a loop device: it can be filled, and its power can be cut.
+//!
+//! The cut is the GOINGDOWN ioctl with the flag "do not flush the log": from then on nothing
+//! reaches the device, whatever was written and not synced is gone, and the file system is mounted
+//! again as after a real one. A power cut ends the machine and its disk in one instant, so the process
+//! is stopped in the same breath: left running it would see what nobody sees in a real cut, an
+//! `fdatasync` in flight that reports success for extents whose conversion the cut has just prevented
+//! (ext4 of Linux 6). What it does not show: a device that lies about its own cache.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use tempfile::TempDir;
+
+use super::tools::{has, run};
+use crate::support::{missing, wait_for};
+
+const CUT: &str = "import fcntl, os, signal, struct, sys\n\
+                   disk = os.open(sys.argv[1], os.O_RDONLY)\n\
+                   os.kill(int(sys.argv[2]), signal.SIGSTOP)\n\
+                   fcntl.ioctl(disk, 0x8004587D, struct.pack('I', 2))";
+
+/// Unmounted on drop, also when the test fails.
+#[derive(Debug)]
+pub struct LoopMount {
+    dir: TempDir,
+    is_mounted: bool,
+}
+
+impl LoopMount {
+    /// `None`: this machine cannot, and it was said.
+    pub fn new(bytes: u64) -> Option<Self> {
+        if !has("mkfs.ext4", "e2fsprogs") || !has("mount", "mount") || !has("python3", "python3") {
+            return None;
+        }
+        let mut mount = Self { dir: tempfile::tempdir().unwrap(), is_mounted: false };
+        let image = mount.image();
+        File::create(&image).unwrap().set_len(bytes).unwrap();
+        let image = image.to_str().unwrap();
+        let at_once = "lazy_itable_init=0,lazy_journal_init=0,nodiscard";
+        run("mkfs.ext4", &["-q", "-F", "-m", "0", "-E", at_once, image]);
+        fs::create_dir(mount.path()).unwrap();
+        match mount.mount() {
+            Ok(()) => Some(mount),
+            Err(why) => {
+                missing("a loop mount", &format!("needs root and a loop device: {}", why.trim()));
+                None
+            }
+        }
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.dir.path().join("mounted")
+    }
+
+    /// A line of `[journal]`: it lies here.
+    pub fn journal_dir(&self) -> String {
+        format!("dir = \"{}/journal\"\n", self.path().display())
+    }
+
+    /// The process stops, every write and sync fails from now on, and what was not synced never was.
+    pub fn cut_power(&self, process: u32) {
+        run("python3", &["-c", CUT, self.path().to_str().unwrap(), &process.to_string()]);
+    }
+
+    /// Power is back. Nothing may have a file open here.
+    pub fn restore_power(&mut self) {
+        let at = self.path();
+        wait_for("unmounting", Duration::from_secs(20), || quiet("umount", &[&at]));
+        self.is_mounted = false;
+        self.mount().unwrap();
+    }
+
+    /// Takes all the space that is left, as another program would; give it back by dropping it.
+    pub fn fill(&self) -> Filler {
+        let path = self.path().join("filler");
+        let file = File::create(&path).unwrap();
+        for step in [1024 * 1024, 64 * 1024, 4096] {
+            let mut length = file.metadata().unwrap().len();
+            while fallocate(&file, FallocateFlags::empty(), length, step).is_ok() {
+                length += step;
+            }
+        }
+        assert_eq!(self.free_bytes(), 0);
+        Filler(path)
+    }
+
+    pub fn free_bytes(&self) -> u64 {
+        let here = statvfs(self.path()).unwrap();
+        here.f_bavail * here.f_frsize
+    }
+
+    fn image(&self) -> PathBuf {
+        self.dir.path().join("image")
+    }
+
+    fn mount(&mut self) -> Result<(), String> {
+        quiet("mount", &[Path::new("-o"), Path::new("loop"), &self.image(), &self.path()])?;
+        self.is_mounted = true;
+        Ok(())
+    }
+}
+
+impl Drop for LoopMount {
+    fn drop(&mut self) {
+        if self.is_mounted {
+            // Lazily: whoever still has a file open here is killed by another guard.
+            drop(quiet("umount", &[Path::new("-l"), &self.path()]));
+        }
+    }
+}
+
+/// Space that another program holds.
+#[derive(Debug)]
+pub struct Filler(PathBuf);
+
+impl Drop for Filler {
+    fn drop(&mut self) {
+        drop(fs::remove_file(&self.0));
+    }
+}
+
+fn quiet(program: &str, arguments: &[&Path]) -> Result<(), String> {
+    let output = Command::new(program).args(arguments).output().map_err(|e| e.to_string())?;
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+}

@@ -1,0 +1,72 @@
+//! What every fault test begins and ends with: a fleet of all three kinds, and the ledger's word.
+
+use std::time::Duration;
+
+use simulator::{
+    faulty::{Answer, Behaviour},
+    fleet::{Fleet, Group},
+    verify::Verdict,
+    watch::Watch,
+};
+
+use crate::support::{
+    rig::{Rig, http, mqtt, websocket},
+    wait_for,
+};
+
+/// For devices to be answered again after the last fault: more than the journal's longest pause.
+const ANSWERED_MAX: Duration = Duration::from_mins(2);
+
+/// MQTT QoS 1, WebSocket and HTTP, 50 devices, 1,000 readings a second in all, quick to come back.
+pub fn devices() -> Vec<Group> {
+    let period = Duration::from_millis(50);
+    let mut groups = vec![mqtt("m", 20, period), websocket("w", 20, period), http("h", 10, period)];
+    for group in &mut groups {
+        group.retry_first = Duration::from_millis(20);
+        group.retry_max = Duration::from_millis(300);
+    }
+    groups
+}
+
+/// The database is away: what is acknowledged from now on lies in the journal alone.
+pub async fn without_database(rig: &Rig) {
+    database(rig, false).await;
+}
+
+pub async fn with_database(rig: &Rig) {
+    database(rig, true).await;
+}
+
+pub async fn database(rig: &Rig, is_there: bool) {
+    let answer = if is_there { Answer::Normal } else { Answer::Refuse };
+    rig.behave(Behaviour { answer, ..Behaviour::default() }).await;
+}
+
+/// Waits until so many more readings are acknowledged than there were; how many there are now.
+pub fn more_acknowledged(watch: &Watch, more: u64) -> u64 {
+    let before = watch.look().acknowledged;
+    wait_for("acknowledgements", ANSWERED_MAX, || {
+        let now = watch.look();
+        if now.acknowledged >= before + more {
+            Ok(now.acknowledged)
+        } else {
+            Err(format!("{now:?}"))
+        }
+    })
+}
+
+/// The fault is over: everything sent is acknowledged, and everything acknowledged is there.
+pub async fn clean_end(rig: &Rig, fleet: Fleet) -> Verdict {
+    let verdict = end(rig, fleet).await;
+    assert!(verdict.is_clean() && verdict.acknowledged == verdict.sent, "{verdict}");
+    verdict
+}
+
+/// The fault is over; what the ledger says.
+pub async fn end(rig: &Rig, fleet: Fleet) -> Verdict {
+    let ledger = fleet.stop_and_drain(ANSWERED_MAX).await.unwrap();
+    rig.delivered();
+    let verdict = rig.verdict(&ledger);
+    println!("{verdict}");
+    verdict
+}
