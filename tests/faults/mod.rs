@@ -13,5 +13,6 @@ mod disk_error;
 mod disk_full;
 mod flipped_bits;
 mod kill_at_io;
+mod network;
 mod power_cut;
 mod process;
