@@ -28,6 +28,8 @@ use tracing::debug;
 const CONNECTIONS_MAX: usize = 16;
 const COMMAND_BYTES_MAX: u64 = 4096;
 const EXCHANGE_MAX: Duration = Duration::from_secs(5);
+/// For an answer that has to wait for an output.
+const ANSWER_MAX: Duration = Duration::from_mins(1);
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// Answers one command with one JSON document.
@@ -65,10 +67,8 @@ impl Control {
             let answer = Arc::clone(&answer);
             exchanges.spawn(async move {
                 let _slot = slot;
-                match timeout(EXCHANGE_MAX, exchange(stream, &answer)).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => debug!(%error, "control exchange failed"),
-                    Err(_) => debug!("control exchange took too long"),
+                if let Err(error) = exchange(stream, &answer).await {
+                    debug!(%error, "control exchange failed");
                 }
             });
         }
@@ -102,22 +102,34 @@ impl Drop for Control {
     }
 }
 
+/// Each step has its deadline.
 async fn exchange(mut stream: UnixStream, answer: &Answer) -> io::Result<()> {
     let (read, mut write) = stream.split();
     let mut command = String::new();
-    BufReader::new(read.take(COMMAND_BYTES_MAX)).read_line(&mut command).await?;
+    let mut read = BufReader::new(read.take(COMMAND_BYTES_MAX));
+    timeout(EXCHANGE_MAX, read.read_line(&mut command)).await??;
     let answer = Arc::clone(answer);
     // An answer may take a look at the disk.
-    let reply = spawn_blocking(move || answer(command.trim())).await.map_err(io::Error::other)?;
-    write.write_all(reply.as_bytes()).await?;
+    let answer = spawn_blocking(move || answer(command.trim()));
+    let reply = timeout(ANSWER_MAX, answer).await?.map_err(io::Error::other)?;
+    timeout(EXCHANGE_MAX, write.write_all(reply.as_bytes())).await??;
     write.shutdown().await
 }
 
 /// Asks the gateway behind `path` one command: its JSON answer. Blocking, for subcommands.
 pub fn ask(path: &Path, command: &str) -> io::Result<String> {
+    ask_within(path, command, EXCHANGE_MAX)
+}
+
+/// The same, for what takes as long as a database takes.
+pub fn ask_patiently(path: &Path, command: &str) -> io::Result<String> {
+    ask_within(path, command, ANSWER_MAX + EXCHANGE_MAX)
+}
+
+fn ask_within(path: &Path, command: &str, wait: Duration) -> io::Result<String> {
     use std::io::{Read as _, Write as _};
     let mut stream = std::os::unix::net::UnixStream::connect(path)?;
-    stream.set_read_timeout(Some(EXCHANGE_MAX))?;
+    stream.set_read_timeout(Some(wait))?;
     stream.set_write_timeout(Some(EXCHANGE_MAX))?;
     stream.write_all(format!("{command}\n").as_bytes())?;
     let mut reply = String::new();

@@ -12,6 +12,7 @@ pub mod control;
 mod crash;
 mod fill;
 mod inputs;
+mod letters;
 mod metrics;
 mod outputs;
 mod report;

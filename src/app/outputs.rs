@@ -3,6 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use journal::Journal;
+use tokio::sync::mpsc;
 
 use super::StartError;
 use super::report::Reporter;
@@ -24,6 +25,7 @@ pub(super) fn start_rejects(
 ) -> Result<(), StartError> {
     let letters = dead_letters(settings, "intake");
     let stats = reporter.output(&"intake-dead".into(), shown(&settings.dir.join("intake")));
+    reporter.letters.add("intake", letters.clone(), None);
     let run = rejects::run(journal.rejects()?, Some(letters), stats, running.give_up.clone());
     running.output("rejects".into(), run);
     Ok(())
@@ -38,20 +40,23 @@ pub(super) fn start(
 ) -> Result<(), StartError> {
     let id: Arc<str> = settings.id.as_str().into();
     let reader = journal.reader(&settings.id, settings.start)?;
-    let dead = Some(dead_letters(letters, &id));
-    let limits = settings.limits;
+    let dead = dead_letters(letters, &id);
+    // One at a time: whoever asks waits.
+    let (replay, replays) = mpsc::channel(1);
+    reporter.letters.add(&id, dead.clone(), Some(replay));
+    let (dead, limits) = (Some(dead), settings.limits);
     match settings.to {
         Destination::Influx(to) => {
             let stats = reporter.output(&id, to.url.clone());
             let sink = Influx::new(&to)
                 .map_err(|source| StartError::Sink { id: id.to_string(), source })?;
             let sink = Arc::new(sink);
-            run(running, output::Output { id, sink, limits, dead, stats }, reader)
+            run(running, output::Output { id, sink, limits, dead, stats }, reader, replays)
         }
         Destination::File(to) => {
             let stats = reporter.output(&id, shown(&to.path));
             let sink = Arc::new(Files::new(to));
-            run(running, output::Output { id, sink, limits, dead, stats }, reader)
+            run(running, output::Output { id, sink, limits, dead, stats }, reader, replays)
         }
     }
 }
@@ -60,10 +65,13 @@ fn run<S: Sink>(
     running: &mut Running,
     output: output::Output<S>,
     reader: journal::Reader,
+    replays: mpsc::Receiver<output::Replay>,
 ) -> Result<(), StartError> {
     let give_up = running.give_up.clone();
     let name = format!("output {}", output.id);
-    running.output_apart(name, output::run(output, reader, give_up)).map_err(StartError::Thread)
+    running
+        .output_apart(name, output::run_with(output, reader, replays, give_up))
+        .map_err(StartError::Thread)
 }
 
 fn dead_letters(settings: &DeadLetters, id: &str) -> dead::DeadLetters {

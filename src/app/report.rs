@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::alarms::{Alarm, Name, Raised, Source};
 use super::fill::Fill;
+use super::letters::Letters;
 use super::metrics::{
     AckLatencies, AlarmMetrics, Brokers, Connections, JournalMetrics, seconds_to_full, text,
 };
@@ -36,6 +37,7 @@ pub(super) struct Reporter {
     fill: Arc<Mutex<Fill>>,
     inputs: Vec<Input>,
     outputs: Vec<Output>,
+    pub(super) letters: Letters,
     output_metrics: output::Metrics,
     connections: Connections,
     ack_latencies: AckLatencies,
@@ -77,6 +79,7 @@ impl Reporter {
             fill,
             inputs: Vec::new(),
             outputs: Vec::new(),
+            letters: Letters::default(),
             output_metrics,
             connections,
             ack_latencies,
@@ -129,14 +132,17 @@ impl Reporter {
         text(&self.registry)
     }
 
-    /// Answers one command of the control socket.
+    /// Answers one command of the control socket. Blocks; within a runtime.
     pub(super) fn answer(&self, command: &str) -> String {
         match command {
             "status" => serde_json::to_string(&self.status())
                 .unwrap_or_else(|error| json!({ "error": error.to_string() }).to_string()),
-            other => match other.strip_prefix("journal forget ") {
-                Some(id) => self.forget(id),
-                None => json!({ "error": format!("unknown command `{other}`") }).to_string(),
+            other => match (other.strip_prefix("journal forget "), other.strip_prefix("dead ")) {
+                (Some(id), _) => self.forget(id),
+                (None, Some(words)) => self.letters.answer(words).to_string(),
+                (None, None) => {
+                    json!({ "error": format!("unknown command `{other}`") }).to_string()
+                }
             },
         }
     }

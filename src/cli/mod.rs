@@ -4,6 +4,7 @@
 
 mod allocator;
 pub mod check;
+pub mod dead;
 pub mod demo;
 pub mod frame;
 pub mod journal;
@@ -36,6 +37,9 @@ enum Command {
     /// Look at a journal.
     #[command(subcommand)]
     Journal(journal::Command),
+    /// Look at dead letters: what a database or the gateway refused; offer them once more.
+    #[command(subcommand)]
+    Dead(dead::Command),
     /// Look at binary frames.
     #[command(subcommand)]
     Frame(frame::Command),
@@ -84,6 +88,7 @@ impl Arguments {
             Command::Check(arguments) => check::execute(&arguments),
             Command::Status(arguments) => status::execute(&arguments),
             Command::Journal(command) => journal::execute(&command),
+            Command::Dead(command) => dead::execute(&command),
             Command::Frame(command) => frame::execute(&command),
         }
     }

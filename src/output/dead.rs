@@ -10,6 +10,8 @@
 //! bytes and by age: the oldest file goes first, and the readings in it are counted as expired. What
 //! cannot be written is reported to the caller, who counts it as dropped; nothing waits for room.
 
+mod letters;
+
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -20,6 +22,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
+pub use self::letters::{Cursor, Letter, Page};
 use crate::sink::rotate::LineFile;
 
 #[derive(Clone, Debug)]
@@ -209,14 +212,9 @@ impl Writer {
     }
 }
 
-/// Returns how many readings were in it.
+/// Returns how many readings were in it that were not replayed.
 fn delete(path: &Path, why: &'static str) -> io::Result<u64> {
-    let readings = fs::read(path)?
-        .split(|byte| *byte == b'\n')
-        .filter_map(|line| serde_json::from_slice::<Entry>(line).ok())
-        .map(|entry| entry.readings)
-        .sum();
-    fs::remove_file(path)?;
+    let readings = letters::delete(path)?;
     info!(path = %path.display(), readings, why, "deleted dead letters");
     Ok(readings)
 }

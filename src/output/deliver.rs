@@ -17,6 +17,7 @@ use super::batch::Batch;
 use super::bisect::{Episode, Finding, Want};
 use super::lease::Receipt;
 use super::lines::{Lines, count};
+use super::replay::{Asker, Replay};
 use super::retention::Retention;
 use super::retry::{May, Pace, Sent};
 use super::settle::{settle, settle_stored};
@@ -33,22 +34,28 @@ const WARN_EVERY: Duration = Duration::from_secs(10);
 pub(super) async fn run<S: Sink, R: Receipt>(
     output: Output<S>,
     mut batches: mpsc::Receiver<Batch<R>>,
+    mut replays: mpsc::Receiver<Replay>,
 ) {
     let mut deliver = Deliver::new(output);
     let mut expire_at = Instant::now();
     let mut ended = false;
-    while !(ended && deliver.is_empty()) {
+    loop {
         deliver.launch();
+        if ended && deliver.is_empty() {
+            break;
+        }
         let wake = deliver.wake().unwrap_or(expire_at).min(expire_at);
         let event = tokio::select! {
             biased;
             Some(done) = deliver.running.join_next() => Event::Done(done),
+            Some(replay) = replays.recv(), if deliver.has_room() => Event::Replay(replay),
             batch = batches.recv(), if !ended && deliver.has_room() => Event::Batch(batch),
             () = sleep_until(wake) => Event::Time,
         };
         match event {
             Event::Done(done) => deliver.done(done),
-            Event::Batch(Some(batch)) => deliver.admit(batch),
+            Event::Replay(replay) => deliver.replay(replay),
+            Event::Batch(Some(batch)) => deliver.batch(batch),
             Event::Batch(None) => ended = true,
             Event::Time => {}
         }
@@ -64,6 +71,7 @@ enum Event<R> {
     Done(Result<Done, JoinError>),
     /// `None`: there will be no more.
     Batch(Option<Batch<R>>),
+    Replay(Replay),
     Time,
 }
 
@@ -94,6 +102,8 @@ struct Delivery<R> {
     episode: Episode,
     /// A request for it is out.
     out: bool,
+    /// Of dead letters, whoever asked for them to be offered again.
+    asker: Option<Asker>,
 }
 
 struct Deliver<S, R> {
@@ -104,7 +114,7 @@ struct Deliver<S, R> {
     /// Oldest first.
     deliveries: Vec<Delivery<R>>,
     /// It holds a point that is still in flight.
-    waiting: Option<Batch<R>>,
+    waiting: Option<Delivery<R>>,
     /// Batches whose dead letters are being written.
     settling: usize,
     running: JoinSet<Done>,
@@ -137,23 +147,36 @@ impl<S: Sink, R: Receipt> Deliver<S, R> {
         self.waiting.is_none() && held < self.output.limits.requests_max.max(1)
     }
 
+    fn batch(&mut self, batch: Batch<R>) {
+        let mut episode = Episode::new(Arc::clone(&batch.body));
+        self.retention.condemn(&mut episode, Instant::now());
+        self.admit(Delivery { number: 0, batch, episode, out: false, asker: None });
+    }
+
+    fn replay(&mut self, replay: Replay) {
+        let (batch, asker) = replay.batch(&*self.output.sink);
+        let episode = Episode::new(Arc::clone(&batch.body));
+        self.admit(Delivery { number: 0, batch, episode, out: false, asker: Some(asker) });
+    }
+
     /// Takes a batch in; it waits while it holds a point that is still in flight.
-    fn admit(&mut self, batch: Batch<R>) {
-        let meets = |delivery: &Delivery<R>| delivery.batch.keys.meets(&batch.keys);
+    fn admit(&mut self, delivery: Delivery<R>) {
+        let meets = |other: &Delivery<R>| other.batch.keys.meets(&delivery.batch.keys);
         if self.deliveries.iter().any(meets) {
-            self.waiting = Some(batch);
+            self.waiting = Some(delivery);
             return;
         }
         self.numbers += 1;
-        let mut episode = Episode::new(Arc::clone(&batch.body));
-        self.retention.condemn(&mut episode, Instant::now());
-        self.deliveries.push(Delivery { number: self.numbers, batch, episode, out: false });
+        self.deliveries.push(Delivery { number: self.numbers, ..delivery });
         self.settle_done();
     }
 
     /// Sends whatever may leave now.
     fn launch(&mut self) {
         let now = Instant::now();
+        // Nobody waits for it any more, and nothing of it is on its way.
+        let is_withdrawn = |asker: &Option<Asker>| asker.as_ref().is_some_and(Asker::is_gone);
+        self.deliveries.retain(|delivery| delivery.out || !is_withdrawn(&delivery.asker));
         for at in 0..self.deliveries.len() {
             if self.deliveries.get(at).is_none_or(|delivery| delivery.out) {
                 continue;
@@ -303,9 +326,13 @@ impl<S: Sink, R: Receipt> Deliver<S, R> {
                 at += 1;
                 continue;
             }
-            let Delivery { batch, mut episode, .. } = self.deliveries.remove(at);
+            let Delivery { batch, mut episode, asker, .. } = self.deliveries.remove(at);
             self.retention.learn(&episode, Instant::now());
             let (guilty, lost) = episode.guilty();
+            if let Some(asker) = asker {
+                self.output.stats.letters_replayed.inc_by(asker.tell(guilty, lost));
+                continue;
+            }
             if guilty.is_empty() && lost.is_empty() && batch.refused.is_empty() {
                 settle_stored(&self.output, batch);
             } else {
@@ -317,8 +344,8 @@ impl<S: Sink, R: Receipt> Deliver<S, R> {
                 });
             }
         }
-        if let Some(batch) = self.waiting.take() {
-            self.admit(batch);
+        if let Some(delivery) = self.waiting.take() {
+            self.admit(delivery);
         }
     }
 

@@ -27,6 +27,7 @@ pub mod keys;
 pub mod lease;
 pub mod lines;
 pub mod rejects;
+pub mod replay;
 mod retention;
 pub mod retry;
 mod settle;
@@ -40,6 +41,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 pub use self::dead::DeadLetters;
+pub use self::replay::Replay;
 pub use self::stats::{Metrics, State, Stats, Status};
 use crate::sink::Sink;
 
@@ -119,19 +121,30 @@ impl<S> Clone for Output<S> {
 /// Runs until the journal's input has ended and everything is delivered, or until `deadline`
 /// fires: then what is in flight is given up (it stays in the journal). Dropped half way, the same.
 pub async fn run<S: Sink>(output: Output<S>, reader: Reader, deadline: CancellationToken) {
-    run_from(output, reader, deadline).await;
+    run_from(output, reader, mpsc::channel(1).1, deadline).await;
+}
+
+/// The same, with dead letters that come back in between.
+pub async fn run_with<S: Sink>(
+    output: Output<S>,
+    reader: Reader,
+    replays: mpsc::Receiver<Replay>,
+    deadline: CancellationToken,
+) {
+    run_from(output, reader, replays, deadline).await;
 }
 
 async fn run_from<S: Sink, L: lease::Leases>(
     output: Output<S>,
     leases: L,
+    replays: mpsc::Receiver<Replay>,
     deadline: CancellationToken,
 ) {
     let stats = Arc::clone(&output.stats);
     stats.enter(State::Running);
     let (sealed, batches) = mpsc::channel(1);
     let gather = gather::run(output.clone(), leases, sealed);
-    let deliver = deliver::run(output, batches);
+    let deliver = deliver::run(output, batches, replays);
     tokio::select! {
         biased;
         () = deadline.cancelled() => tracing::warn!(

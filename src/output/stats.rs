@@ -87,6 +87,8 @@ pub struct Stats {
     pub bytes_sent: Counter,
     /// Dead letters that were deleted for their age or for room, in readings.
     pub dead_letters_expired: Counter,
+    /// Dead letters that were stored after all.
+    pub letters_replayed: Counter,
     output: String,
     durations: Family<CodeLabel, Histogram, fn() -> Histogram>,
     status: watch::Sender<Status>,
@@ -187,6 +189,7 @@ pub struct Metrics {
     retries: Family<OutputLabel, Counter>,
     bytes_sent: Family<OutputLabel, Counter>,
     dead_letters_expired: Family<OutputLabel, Counter>,
+    letters_replayed: Family<OutputLabel, Counter>,
     durations: Family<CodeLabel, Histogram, fn() -> Histogram>,
     outputs: Outputs,
 }
@@ -225,6 +228,7 @@ impl Default for Metrics {
             retries: Family::default(),
             bytes_sent: Family::default(),
             dead_letters_expired: Family::default(),
+            letters_replayed: Family::default(),
             durations: Family::new_with_constructor(histogram),
             outputs: Outputs::default(),
         }
@@ -254,6 +258,7 @@ impl Metrics {
             retries: of(&self.retries),
             bytes_sent: of(&self.bytes_sent),
             dead_letters_expired: of(&self.dead_letters_expired),
+            letters_replayed: of(&self.letters_replayed),
             output: output.clone(),
             durations: self.durations.clone(),
             status: watch::Sender::new(initial),
@@ -279,6 +284,8 @@ impl Metrics {
         registry.register("output_sent_bytes", help, self.bytes_sent.clone());
         let help = "Readings in dead letters that were deleted for their age or for room";
         registry.register("dead_letters_expired", help, self.dead_letters_expired.clone());
+        let help = "Dead letters that were stored when they were offered again";
+        registry.register("dead_letters_replayed", help, self.letters_replayed.clone());
         let help = "How long requests took, by HTTP status";
         registry.register_with_unit(
             "request_duration",

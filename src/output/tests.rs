@@ -2,6 +2,7 @@
 
 mod durable;
 mod faults;
+mod replays;
 mod twin;
 
 use std::collections::BTreeSet;
@@ -19,6 +20,7 @@ const NOW: Duration = Duration::ZERO;
 /// An output that runs, and what it runs between.
 struct Running {
     frames: mpsc::UnboundedSender<journal::Frame>,
+    replay: mpsc::Sender<Replay>,
     twin: Arc<Twin>,
     books: Arc<std::sync::Mutex<twin::Books>>,
     stats: Arc<Stats>,
@@ -51,8 +53,9 @@ fn start_with(
     let sink = Arc::clone(&twin);
     let output = Output { id: "home".into(), sink, limits, dead, stats: Arc::clone(&stats) };
     let deadline = CancellationToken::new();
-    let task = tokio::spawn(run_from(output, leases, deadline.clone()));
-    Running { frames, twin, books, stats, deadline, dir, task }
+    let (replay, replays) = mpsc::channel(1);
+    let task = tokio::spawn(run_from(output, leases, replays, deadline.clone()));
+    Running { frames, replay, twin, books, stats, deadline, dir, task }
 }
 
 impl Running {

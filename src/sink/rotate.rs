@@ -159,7 +159,8 @@ fn end_of_last_line(file: &mut File) -> io::Result<u64> {
     Ok(0)
 }
 
-fn sync_dir(path: &Path) -> io::Result<()> {
+/// The directory that this file lies in.
+pub fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(directory(path))?.sync_all()
 }
 

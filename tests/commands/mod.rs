@@ -1,6 +1,7 @@
 //! What does a user see who types a subcommand: its words, its streams, its exit code?
 
 mod check;
+mod dead;
 mod frame;
 mod journal;
 mod status;
