@@ -27,6 +27,7 @@ mod outputs;
 #[cfg(feature = "faults")]
 mod panics;
 mod parts;
+mod resends;
 mod shutdown;
 mod support;
 mod tidy;

@@ -7,6 +7,7 @@
 
 use std::{error::Error, time::Duration};
 
+use bytes::Bytes;
 use journal::{Counts, Fates, Journal, Mark, Options, OutputId, Start, Submission, Ticket};
 use tokio::{task::JoinSet, time::Instant};
 
@@ -75,6 +76,7 @@ fn submission(connection: u64, n: u64, bytes: u64, ticket: Ticket) -> Submission
         bytes: text,
         rejected: Vec::new(),
         counts: Counts::default(),
+        note: Bytes::new(),
         ticket,
         guard: None,
     }

@@ -9,7 +9,7 @@ use std::{any::Any, time::Duration};
 
 use bytes::Bytes;
 use tokio::time::Instant;
-use zstd::bulk::Compressor;
+use zstd::{bulk::Compressor, zstd_safe::compress_bound};
 
 use crate::Books;
 use crate::Counts;
@@ -18,6 +18,7 @@ use crate::Kind;
 use crate::Submission;
 use crate::Ticket;
 use crate::frame::{self, ALIGN, Codec, FRAME_HEADER, FrameHeader, SCHEMA};
+use crate::note;
 use crate::options::{Limits, PAGE};
 use crate::payload;
 
@@ -68,6 +69,7 @@ pub(crate) struct Encoder {
 struct Draft {
     kind: Kind,
     payload: Vec<u8>,
+    notes: Vec<u8>,
     readings: u32,
     entries: usize,
 }
@@ -75,7 +77,7 @@ struct Draft {
 /// What a submission takes of the queue and of a group.
 pub(crate) fn cost(submission: &Submission) -> usize {
     let rejected: usize = submission.rejected.iter().map(payload::rejected_len_max).sum();
-    submission.bytes.len() + rejected + SUBMISSION_OVERHEAD
+    submission.bytes.len() + submission.note.len() + rejected + SUBMISSION_OVERHEAD
 }
 
 impl Encoder {
@@ -104,10 +106,15 @@ impl Encoder {
         let mut rejected = Draft::new(Kind::Rejected);
         let mut left: usize = submissions.iter().map(cost).sum();
         for submission in submissions.iter() {
-            if submission.readings > 0 || !submission.bytes.is_empty() {
-                let len_max = payload::submission_len_max(submission);
+            let has_readings = submission.readings > 0 || !submission.bytes.is_empty();
+            if has_readings || !submission.note.is_empty() {
+                let len_max =
+                    if has_readings { payload::submission_len_max(submission) } else { 0 };
                 self.make_room(&mut data, len_max, left, durable, group);
-                payload::put_submission(&mut data.payload, submission);
+                if has_readings {
+                    payload::put_submission(&mut data.payload, submission);
+                }
+                data.note(&submission.note);
                 data.count(submission.readings);
             }
             left = left.saturating_sub(cost(submission));
@@ -200,9 +207,10 @@ impl Encoder {
             return;
         }
         let raw = std::mem::take(&mut draft.payload);
+        let notes = std::mem::take(&mut draft.notes);
         let at = group.bytes.len();
         group.bytes.resize(at + FRAME_HEADER, 0);
-        let codec = self.store(&raw, &mut group.bytes);
+        let codec = self.store(&raw, &notes, &mut group.bytes);
         let stored = group.bytes.get(at + FRAME_HEADER..).unwrap_or_default();
         let seq = durable + 1 + group.frames.len() as u64;
         let header = FrameHeader {
@@ -228,9 +236,20 @@ impl Encoder {
         draft.entries = 0;
     }
 
-    /// Appends the payload, compressed if that is worth it.
-    fn store(&mut self, raw: &[u8], out: &mut Vec<u8>) -> Codec {
+    /// Appends the payload, compressed if that is worth it, or if notes go before it.
+    fn store(&mut self, raw: &[u8], notes: &[u8], out: &mut Vec<u8>) -> Codec {
         let at = out.len();
+        if !notes.is_empty() {
+            note::put_frame(out, notes);
+            let from = out.len();
+            out.resize(from + compress_bound(raw.len()), 0);
+            let room = out.get_mut(from..).unwrap_or_default();
+            if let Ok(len) = self.zstd.compress_to_buffer(raw, room) {
+                out.truncate(from + len);
+                return Codec::Zstd;
+            }
+            out.truncate(at); // Never, says zstd: there was room for the worst.
+        }
         if raw.len() >= self.limits.compress_from {
             // Room for less than the payload: what does not shrink is stored as it is.
             out.resize(at + raw.len() - 1, 0);
@@ -295,7 +314,13 @@ impl Group {
 
 impl Draft {
     fn new(kind: Kind) -> Self {
-        Self { kind, payload: Vec::new(), readings: 0, entries: 0 }
+        Self { kind, payload: Vec::new(), notes: Vec::new(), readings: 0, entries: 0 }
+    }
+
+    fn note(&mut self, note: &[u8]) {
+        if !note.is_empty() {
+            note::put(&mut self.notes, note);
+        }
     }
 
     fn count(&mut self, readings: u32) {

@@ -18,6 +18,7 @@ pub mod submission;
 
 pub mod disk;
 mod frame;
+mod note;
 pub mod payload;
 mod segment;
 

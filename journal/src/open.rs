@@ -29,6 +29,7 @@ use crate::disk::{Disk, RealDisk};
 use crate::forget;
 use crate::keeper::{self, Trouble};
 use crate::ledger::Ledger;
+use crate::note;
 use crate::options::Limits;
 use crate::position::{Position, Slots};
 use crate::queue::Queue;
@@ -215,6 +216,18 @@ impl Journal {
     /// The reader of `rejected` frames (`intake-dead`). While nobody reads them, nothing is freed.
     pub fn rejects(&self) -> Result<Reader, OpenError> {
         self.reader(&OutputId::intake_dead(), Start::Oldest)
+    }
+
+    /// The same for as long as the journal lives.
+    pub fn id(&self) -> [u8; 16] {
+        self.shared.journal
+    }
+
+    /// Shows `take` the notes of earlier submissions, oldest first: those in the last `bytes_max`
+    /// bytes of the journal. Whatever was acknowledged and is not too long ago is among them; of
+    /// what was not acknowledged, just what will be delivered. Blocks on the disk.
+    pub fn notes(&self, bytes_max: u64, take: impl FnMut(&[u8])) {
+        note::tail(&self.shared, bytes_max, take);
     }
 
     pub fn status(&self) -> Status {

@@ -2,6 +2,8 @@
 
 use std::{any::Any, sync::Arc};
 
+use bytes::Bytes;
+
 use crate::Ticket;
 
 /// A submission's `bytes` may not be longer: a larger body becomes several, under one mark.
@@ -32,6 +34,10 @@ pub struct Submission {
     /// What intake refused, travelling as a frame of kind `rejected` in the same group.
     pub rejected: Vec<Rejected>,
     pub counts: Counts,
+    /// What the sender wants back after a crash (`Journal::notes`), in the same frame as the
+    /// readings: both live or die together. Nothing to the journal, not handed to readers; may be
+    /// empty.
+    pub note: Bytes,
     pub ticket: Ticket,
     /// Held until the submission is durable or dropped: the byte budget's guard.
     pub guard: Option<Box<dyn Any + Send>>,

@@ -67,7 +67,7 @@ pub struct Gateway {
 ///
 /// Not cancel safe: dropped half way, what was started ends.
 pub async fn start(config: Config) -> Result<Gateway, StartError> {
-    let (journal, appender) = storage::open(&config.journal).await?;
+    let (journal, appender, resends) = storage::open(&config.journal, config.resends).await?;
     let path = config.control.socket;
     let control = Control::bind(&path).map_err(|source| StartError::Control { path, source })?;
     let ports = Ports::bind(config.mqtt, config.http).await?;
@@ -79,7 +79,11 @@ pub async fn start(config: Config) -> Result<Gateway, StartError> {
         outputs::start(&mut running, &journal, output, &config.dead_letters, &mut reporter)?;
     }
     let clock = Arc::new(SystemClock);
-    let intake = Intake::new(appender, config.routes, config.intake, config.tags, clock);
+    let intake = Intake::new(appender, config.routes, config.intake, config.tags, clock)
+        .remembering(resends);
+    if intake.note_recalled().await.is_err() {
+        error!("the journal is closed already");
+    }
     reporter.intake(intake.stats());
 
     let (mqtt, http) = (ports.mqtt_address(), ports.http_address());

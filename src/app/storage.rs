@@ -3,13 +3,20 @@
 use std::path::Path;
 
 use journal::{Appender, Journal, OpenError, Recovery};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::crash;
 use crate::config;
+use crate::intake::resends::{self, Resends};
+use crate::intake::stamp::{Clock as _, SystemClock};
 
-/// Off the reactor: it takes as long as the scan of one unsealed segment.
-pub(super) async fn open(settings: &config::Journal) -> Result<(Journal, Appender), OpenError> {
+/// Off the reactor: it takes as long as the scan of one unsealed segment, and of what the journal
+/// remembers of its senders.
+pub(super) async fn open(
+    settings: &config::Journal,
+    limits: resends::Limits,
+) -> Result<(Journal, Appender, Resends), OpenError> {
     let mut options = settings.options(room_for(settings.dir()));
     options.crashed = crash::happened(&options.dir);
     let dir = options.dir.clone();
@@ -18,15 +25,25 @@ pub(super) async fn open(settings: &config::Journal) -> Result<(Journal, Appende
     let runtime = tokio::runtime::Handle::current();
     let opened = tokio::task::spawn_blocking(move || {
         let _inside = runtime.enter();
-        journal::open(&options)
+        let (journal, appender, recovery) = journal::open(&options)?;
+        let resends = recall(&journal, limits);
+        Ok((journal, appender, recovery, resends))
     });
-    let (journal, appender, recovery) =
+    let (journal, appender, recovery, resends) =
         opened.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
     if let Err(error) = crash::watch(&dir) {
         warn!(%error, "a crash of this process will leave no trace");
     }
     tell(&recovery);
-    Ok((journal, appender))
+    info!(senders = resends.senders(), "senders remembered whose resends are known");
+    Ok((journal, appender, resends))
+}
+
+fn recall(journal: &Journal, limits: resends::Limits) -> Resends {
+    let resends = Resends::new(limits, journal.id());
+    let (now, wall) = (Instant::now(), SystemClock.now());
+    journal.notes(limits.tail_bytes_max, |note| resends.recall(note, now, wall));
+    resends
 }
 
 fn tell(recovery: &Recovery) {

@@ -12,6 +12,7 @@ use tracing_subscriber::filter::Targets;
 
 use super::table::Table;
 use crate::intake;
+use crate::intake::resends;
 use crate::intake::route::{tag_name_problem, tag_value_problem};
 
 const KIB: u64 = 1024;
@@ -80,6 +81,16 @@ pub struct Runtime {
 pub struct Control {
     /// The Unix socket that the subcommands talk to.
     pub socket: PathBuf,
+}
+
+pub(super) fn resends(table: Table<'_>) -> resends::Limits {
+    let mut limits = resends::Limits::default();
+    table.count("messages_max", 1..=4096, &mut limits.messages_max);
+    table.count("senders_max", 1..=1_000_000, &mut limits.senders_max);
+    table.duration("age_max", Duration::from_secs(1)..=7 * DAY, &mut limits.age_max);
+    table.bytes("tail_bytes_max", 0..=GIB, &mut limits.tail_bytes_max);
+    table.done();
+    limits
 }
 
 pub(super) fn tags(table: &Table<'_>) -> Vec<(String, String)> {

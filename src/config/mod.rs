@@ -35,6 +35,7 @@ use self::place::Problems;
 use self::table::{Desk, Table};
 use crate::collect::broker as broker_stage;
 use crate::intake;
+use crate::intake::resends;
 use crate::intake::route::Routes;
 
 pub use self::house::{Control, DeadLetters, Journal, Log, LogFormat, Runtime};
@@ -56,6 +57,7 @@ pub struct Config {
     /// `[limits]`.
     pub intake: intake::Limits,
     pub journal: Journal,
+    pub resends: resends::Limits,
     /// At least one; ids are unique.
     pub outputs: Vec<Output>,
     pub dead_letters: DeadLetters,
@@ -127,6 +129,7 @@ fn read(root: Table<'_>) -> Config {
         routes: rule::routes(root.tables("rule")),
         intake: house::limits(root.table("limits")),
         journal: house::journal(root.table("journal")),
+        resends: house::resends(root.table("resends")),
         outputs: output::outputs(root.tables("output")),
         dead_letters: house::dead_letters(root.table("dead_letters")),
         log: house::log(root.table("log")),

@@ -15,6 +15,7 @@ mod tests;
 
 use std::{cell::Cell, mem};
 
+use bytes::Bytes;
 use journal::{Counts, Source, Submission, Ticket};
 use proto::{Readings, Reason, Rejects, Timestamp};
 
@@ -54,6 +55,8 @@ struct Content {
     /// Those of them that are to be stored.
     readings: u64,
     filtered: u64,
+    /// Messages that are stored already.
+    duplicates: u64,
     /// `filtered` is in the counts of a submission.
     is_sealed: bool,
     /// What was refused of the last payload.
@@ -80,6 +83,13 @@ pub(super) struct Unsent {
     source: SourceKind,
     readings: u64,
     filtered: u64,
+    duplicates: u64,
+}
+
+impl Gathered {
+    pub fn note(&self) -> &Bytes {
+        &self.last.note
+    }
 }
 
 impl Gather {
@@ -114,6 +124,18 @@ impl Gather {
         content.take(origin, path, bytes, |_, bad| bad.reading(0, 0..0, reason))
     }
 
+    /// A message that is stored already. It counts as one, as it is not decoded again; its resend
+    /// is answered with the submission that counts it, so by then the original is durable.
+    pub fn duplicate(&mut self) {
+        self.content.received += 1;
+        self.content.duplicates += 1;
+    }
+
+    /// When the gather began.
+    pub fn arrival(&self) -> Timestamp {
+        self.origin.arrival
+    }
+
     /// What was refused of the last payload.
     pub fn rejects(&self) -> &Rejects {
         &self.content.rejects
@@ -131,11 +153,17 @@ impl Gather {
 
     /// Nothing in it that must become durable. (What was filtered is counted all the same.)
     pub fn is_empty(&self) -> bool {
-        self.content.parts.is_empty() && self.content.refusals.is_empty()
+        let Content { parts, refusals, duplicates, .. } = &self.content;
+        parts.is_empty() && refusals.is_empty() && *duplicates == 0
     }
 
-    pub fn seal(mut self, ticket: Ticket) -> Gathered {
-        let bytes = self.bytes();
+    pub fn seal(self, ticket: Ticket) -> Gathered {
+        self.seal_with(ticket, Bytes::new())
+    }
+
+    /// `note`: what is to be found in the journal beside the readings after a crash.
+    pub fn seal_with(mut self, ticket: Ticket, note: Bytes) -> Gathered {
+        let bytes = self.bytes() + note.len();
         let origin = &self.origin;
         let (first, last) = mem::take(&mut self.content.parts).finish();
         let first =
@@ -143,6 +171,8 @@ impl Gather {
         let mut last = origin.submission(last, ticket);
         last.counts.refused = self.content.refusals.readings();
         last.counts.filtered = self.content.filtered;
+        last.counts.duplicate = self.content.duplicates;
+        last.note = note;
         last.rejected = self.content.refusals.take();
         self.content.is_sealed = true;
         let unsent = Unsent {
@@ -150,6 +180,7 @@ impl Gather {
             source: SourceKind::of(&self.origin.source),
             readings: self.content.readings,
             filtered: self.content.filtered,
+            duplicates: self.content.duplicates,
         };
         Gathered { bytes, first, last, unsent }
     }
@@ -163,14 +194,18 @@ impl Unsent {
 
     /// All of it has arrived.
     pub(super) fn arrived(mut self) {
-        (self.readings, self.filtered) = (0, 0);
+        if self.duplicates > 0 {
+            self.intake.stats().source(self.source).duplicate.inc_by(self.duplicates);
+        }
+        (self.readings, self.filtered, self.duplicates) = (0, 0, 0);
     }
 }
 
 impl Drop for Unsent {
     fn drop(&mut self) {
-        if self.readings > 0 {
-            self.intake.stats().source(self.source).returned.inc_by(self.readings);
+        let returned = self.readings + self.duplicates;
+        if returned > 0 {
+            self.intake.stats().source(self.source).returned.inc_by(returned);
         }
         if self.filtered > 0 {
             self.intake.carry_filtered(self.filtered);
@@ -188,6 +223,7 @@ impl Origin {
             bytes,
             rejected: Vec::new(),
             counts: Counts::default(),
+            note: Bytes::new(),
             ticket,
             guard: None,
         }
@@ -203,7 +239,7 @@ impl Drop for Gather {
         stats.received.inc_by(self.content.received);
         stats.filtered.inc_by(self.content.filtered);
         if !self.content.is_sealed {
-            stats.returned.inc_by(self.content.readings);
+            stats.returned.inc_by(self.content.readings + self.content.duplicates);
             intake.carry_filtered(self.content.filtered);
         }
     }

@@ -17,6 +17,7 @@ mod gather;
 mod meaning;
 mod parts;
 mod refusals;
+pub mod resends;
 pub mod route;
 pub mod stamp;
 pub mod stats;
@@ -30,14 +31,19 @@ use std::sync::{
 
 use journal::{Appender, Closed, Counts, Room, Source, Submission, Ticket};
 use proto::Timestamp;
+use tokio::time::Instant;
 
 use self::budget::{Budget, Carried};
 use self::meaning::Meaning;
+use self::resends::Resends;
 use self::route::Routes;
 use self::stamp::{Clock, Stamper};
 use self::stats::{SourceKind, Stats};
 
 pub use self::gather::{Gather, Gathered};
+
+/// Of what is remembered of senders, at each start.
+const RECALLED_BYTES_MAX: usize = 1024 * 1024;
 
 /// What a payload is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -93,6 +99,7 @@ struct Shared {
     budget: Budget,
     /// Counts that wait for the next submission.
     carried: Carried,
+    resends: Resends,
     stats: Stats,
 }
 
@@ -138,9 +145,34 @@ impl Intake {
             clock_epoch: AtomicU32::new(1),
             budget: Budget::new(limits.budget_bytes),
             carried: Carried::default(),
+            resends: Resends::default(),
             stats: Stats::default(),
         };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// With what is remembered of an earlier run. Before the first clone: later it does nothing.
+    #[must_use]
+    pub fn remembering(mut self, resends: Resends) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.resends = resends;
+        }
+        self
+    }
+
+    /// Notes again what was recalled at the start, at the journal's new end; nobody waits for it. To
+    /// be called before anything else is submitted.
+    pub async fn note_recalled(&self) -> Result<(), Closed> {
+        let source = Source::from("gateway");
+        for note in self.resends().notes(RECALLED_BYTES_MAX, Instant::now(), self.now()) {
+            self.submit(self.gather(&source).seal_with(Ticket::nobody(), note)).await?;
+        }
+        Ok(())
+    }
+
+    /// What senders may send again.
+    pub fn resends(&self) -> &Resends {
+        &self.shared.resends
     }
 
     /// Begins a submission; now is when its payloads arrived.
@@ -245,5 +277,5 @@ fn weight(submission: &Submission) -> usize {
     const SUBMISSION_BYTES: usize = 256;
     let rejected = submission.rejected.iter();
     let rejected: usize = rejected.map(|r| r.topic.len() + r.reason.len() + r.bytes.len()).sum();
-    SUBMISSION_BYTES + submission.bytes.len() + rejected
+    SUBMISSION_BYTES + submission.bytes.len() + submission.note.len() + rejected
 }

@@ -48,9 +48,11 @@ pub struct Stats {
 /// One kind of source, in readings; a message that is filtered or dropped undecoded counts as one.
 #[derive(Debug)]
 pub struct Source {
-    /// Everything that came in: taken, refused, filtered, dropped and returned.
+    /// Everything that came in: taken, refused, filtered, duplicate, dropped and returned.
     pub received: Counter,
     pub filtered: Counter,
+    /// Messages that were stored already.
+    pub duplicate: Counter,
     /// QoS 0 messages given up while the journal was full.
     pub dropped: Counter,
     /// Not taken in the end, and not acknowledged: their senders keep them, except at QoS 0.
@@ -66,6 +68,7 @@ pub struct Source {
 struct Families {
     received: Family<SourceLabel, Counter>,
     filtered: Family<SourceLabel, Counter>,
+    duplicate: Family<SourceLabel, Counter>,
     dropped: Family<ReasonLabel, Counter>,
     returned: Family<SourceLabel, Counter>,
     fields_refused: Family<SourceLabel, Counter>,
@@ -99,7 +102,7 @@ impl Stats {
 
     /// Registers all counters; `registry` has the prefix `tidegate`.
     pub fn register(&self, registry: &mut Registry) {
-        let Families { received, filtered, dropped, returned, fields_refused, refused } =
+        let Families { received, filtered, duplicate, dropped, returned, fields_refused, refused } =
             &self.families;
         let help = "Readings that came in, whatever became of them";
         registry.register("readings_received", help, received.clone());
@@ -107,6 +110,8 @@ impl Stats {
         registry.register("readings_refused", help, refused.clone());
         let help = "Messages taken note of but not stored: commands, log and system topics";
         registry.register("readings_filtered", help, filtered.clone());
+        let help = "Messages that their senders sent again although they were stored; stored once";
+        registry.register("readings_duplicate", help, duplicate.clone());
         let help = "Readings given up by a policy that the operator chose";
         registry.register("readings_dropped", help, dropped.clone());
         let help = "Readings not taken in the end and not acknowledged: their senders keep them";
@@ -153,6 +158,7 @@ impl Families {
         Source {
             received: self.received.get_or_create_owned(&label),
             filtered: self.filtered.get_or_create_owned(&label),
+            duplicate: self.duplicate.get_or_create_owned(&label),
             dropped: self.dropped.get_or_create_owned(&dropped),
             returned: self.returned.get_or_create_owned(&label),
             fields_refused: self.fields_refused.get_or_create_owned(&label),

@@ -3,6 +3,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use journal::{Appender, Counts, Journal, Mark, Options, OutputId, Start, Submission};
 use proto::{Reading, Readings, Time, Timestamp, Value};
 use tempfile::TempDir;
@@ -79,6 +80,7 @@ impl Delivery {
             bytes,
             rejected: Vec::new(),
             counts: Counts::default(),
+            note: Bytes::new(),
             ticket: self.mark.ticket(),
             guard: None,
         };

@@ -32,9 +32,19 @@ pub(super) fn submission(id: u64, ticket: Ticket) -> Submission {
             duplicate: u64::from(id.is_multiple_of(11)),
             dropped: u64::from(id.is_multiple_of(13)),
         },
+        note: note(id),
         rejected,
         ticket,
         guard: None,
+    }
+}
+
+/// Some have one; with it their frame is stored another way.
+pub(super) fn note(id: u64) -> bytes::Bytes {
+    if id.is_multiple_of(3) && !id.is_multiple_of(23) {
+        id.to_le_bytes().to_vec().into()
+    } else {
+        bytes::Bytes::new()
     }
 }
 

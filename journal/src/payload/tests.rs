@@ -14,6 +14,7 @@ fn submission(source: &str, bytes: Vec<u8>, rejected: Vec<Rejected>) -> Submissi
         bytes,
         rejected,
         counts: Counts::default(),
+        note: Bytes::new(),
         ticket: Ticket::nobody(),
         guard: None,
     }

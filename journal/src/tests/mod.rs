@@ -3,12 +3,14 @@
 mod crashed;
 mod door;
 mod full;
+mod notes;
 mod path;
 mod restart;
 mod wait;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::timeout;
 
 use crate::Appender;
@@ -39,6 +41,7 @@ fn submission(text: &str, ticket: Ticket) -> Submission {
         bytes: text.as_bytes().to_vec(),
         rejected: Vec::new(),
         counts: Counts::default(),
+        note: Bytes::new(),
         ticket,
         guard: None,
     }

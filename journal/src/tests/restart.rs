@@ -12,7 +12,7 @@ use crate::segment;
 use crate::verify;
 use crate::verify::SegmentState;
 
-fn segments(dir: &Path) -> Vec<std::path::PathBuf> {
+pub(super) fn segments(dir: &Path) -> Vec<std::path::PathBuf> {
     let mut found: Vec<_> = fs::read_dir(dir)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -22,7 +22,7 @@ fn segments(dir: &Path) -> Vec<std::path::PathBuf> {
     found
 }
 
-fn damage(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+pub(super) fn damage(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
     let mut bytes = fs::read(path).unwrap();
     change(&mut bytes);
     fs::write(path, bytes).unwrap();

@@ -15,7 +15,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use journal::Source;
+use journal::{Closed, Source};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
@@ -27,6 +27,7 @@ use output::Output;
 
 use crate::intake::Gathered;
 use crate::intake::Intake;
+use crate::intake::resends::Sender;
 use crate::listen::mqtt::Limits;
 use crate::listen::mqtt::clients::{Clients, Registration};
 use crate::listen::mqtt::gate::Gate;
@@ -67,7 +68,11 @@ pub(super) struct Connection<S> {
     held: Held,
     /// The client identifier in use, once there is one.
     registration: Option<Registration>,
+    /// What the client may send again. Boxed: an idle connection is small.
+    sender: Option<Box<Sender>>,
 }
+
+type Submitting = Pin<Box<dyn Future<Output = Result<(), Closed>> + Send>>;
 
 /// What wakes the loop besides the stream and the mark.
 struct Wakers<'p, 'stop> {
@@ -98,6 +103,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             brake: Brake::default(),
             held: Held::new(&shared.pool),
             registration: None,
+            sender: None,
             shared,
         }
     }
@@ -134,8 +140,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         gathered: Gathered,
         wakers: &mut Wakers<'_, '_>,
     ) -> Result<(), Ending> {
-        let shared = Arc::clone(&self.shared);
-        let mut submitting = Box::pin(shared.intake.submit(gathered));
+        let Some(mut submitting) = self.hand_over(gathered) else { return Err(Ending::TakenOver) };
         let served = poll_fn(|cx| {
             if let Poll::Ready(submitted) = submitting.as_mut().poll(cx) {
                 return Poll::Ready(submitted.map_err(|_| Ending::Broken));
@@ -284,6 +289,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 }
 
 impl<S> Connection<S> {
+    /// The way into the journal, after which its messages are known as stored. `None`: the client
+    /// has another connection by now, and brings them there again.
+    fn hand_over(&self, gathered: Gathered) -> Option<Submitting> {
+        let offer = match &self.sender {
+            Some(sender) => Some(sender.offer(gathered.note())?),
+            None => None,
+        };
+        let shared = Arc::clone(&self.shared);
+        Some(Box::pin(async move {
+            shared.intake.submit(gathered).await?;
+            if let Some(offer) = offer {
+                offer.arrived(Instant::now());
+            }
+            Ok(())
+        }))
+    }
+
     fn answer(&mut self) {
         let stats = &self.shared.stats;
         let waited = |time: std::time::Duration| stats.ack_latency.observe(time.as_secs_f64());
@@ -298,7 +320,7 @@ impl<S> Connection<S> {
         if !is_owed && !self.outbox.has_gathered() {
             return;
         }
-        let sealed = self.outbox.seal(is_owed);
+        let sealed = self.outbox.seal(is_owed, self.sender.as_deref());
         self.session.seal(sealed.ticket, sealed.since);
         if is_owed && sealed.ticket <= self.outbox.kept.0 {
             self.answer();

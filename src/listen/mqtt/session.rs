@@ -6,7 +6,8 @@
 //! bounded (answers owed, identifiers between PUBREC and PUBREL, topic aliases).
 //!
 //! What is remembered belongs to this connection, never to a client identifier: Session Present is
-//! always 0, and after a reconnect a client sends again what it was not acknowledged.
+//! always 0, and after a reconnect a client sends again what it was not acknowledged. Whether that
+//! is stored already is asked outside (`intake::resends`); here it is a message as any other.
 //!
 //! Left out so far: users, subscriptions (refused), wills and retained messages (taken note of).
 
@@ -94,12 +95,16 @@ pub enum Step<'a> {
         topic: &'a str,
         payload: &'a [u8],
         delivery: Delivery,
+        /// The client says that it sent it before.
+        is_resend: bool,
     },
     /// A resend of what is being stored already.
     Repeated,
     /// A QoS 0 message given up.
     Dropped,
     Pinged,
+    /// QoS 2: answered, and the client is done with that message.
+    Released(PacketId),
     /// Answered, and nothing to do.
     Answered,
     Left,
@@ -186,7 +191,7 @@ impl Session {
             Packet::PubRel(id) => {
                 self.release(id);
                 write::answer(Answer::PubComp, self.version, id, Reason::Success, out);
-                Ok(Step::Answered)
+                Ok(Step::Released(id))
             }
             Packet::Subscribe { id, filters } => {
                 write::suback_refused(self.version, id, filters, out);
@@ -310,7 +315,8 @@ impl Session {
             Some(alias) => self.aliases.topic(alias).map_err(Ending::Violation)?,
             None => publish.topic,
         };
-        Ok(Step::Message { topic, payload: publish.payload, delivery: publish.delivery })
+        let Publish { payload, delivery, is_repeat: is_resend, .. } = publish;
+        Ok(Step::Message { topic, payload, delivery, is_resend })
     }
 
     /// One more message that wants an answer.

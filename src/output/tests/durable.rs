@@ -1,5 +1,6 @@
 //! The same between a real journal and a scripted database.
 
+use bytes::Bytes;
 use journal::{Counts, Journal, Mark, Options, OutputId, Rejected, Start, Submission, Ticket};
 
 use super::*;
@@ -19,6 +20,7 @@ fn submission(readings: &[proto::Reading], rejected: Vec<Rejected>, ticket: Tick
         bytes: encoded(readings),
         rejected,
         counts: Counts::default(),
+        note: Bytes::new(),
         ticket,
         guard: None,
     }

@@ -47,7 +47,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn submit_rest(&mut self, until: Instant) {
         self.seal();
         while let Some(gathered) = self.outbox.next() {
-            let submitted = timeout_at(until, self.shared.intake.submit(gathered)).await;
+            let Some(submitting) = self.hand_over(gathered) else { return };
+            let submitted = timeout_at(until, submitting).await;
             self.outbox.arrived();
             if !matches!(submitted, Ok(Ok(()))) {
                 return;

@@ -18,7 +18,9 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
 
 use super::Connection;
+use super::outbox::{Identity, Message};
 
+use crate::intake::resends::{Known, Sender};
 use crate::listen::mqtt::packet::{self, Frame, Framed, Qos};
 use crate::listen::mqtt::session::{Ending, Moment, Step};
 
@@ -157,9 +159,11 @@ impl<S: AsyncRead + Unpin> Connection<S> {
         let clients = &self.shared.clients;
         let assigned = || clients.assign_name();
         match self.session.take(frame, moment, assigned, &mut self.output.bytes)? {
-            Step::Message { topic, payload, delivery } => {
+            Step::Message { topic, payload, delivery, is_resend } => {
                 tally.publish(delivery.qos());
-                let is_refused = self.outbox.gather(&self.shared, moment.now, topic, payload);
+                let message = Message { topic, payload, delivery, is_resend };
+                let known = known(self.sender.as_deref(), &message, moment.now)?;
+                let is_refused = self.outbox.take(&self.shared, moment.now, &message, known);
                 self.session.took(delivery, is_refused, frame.len);
                 if self.outbox.is_large() {
                     self.seal();
@@ -168,7 +172,16 @@ impl<S: AsyncRead + Unpin> Connection<S> {
             Step::Connected { client_id } => {
                 self.shared.stats.connects.inc();
                 self.shared.stats.clients.inc();
-                self.registration = client_id.map(|id| clients.register(&id, self.stop.clone()));
+                if let Some(id) = client_id {
+                    self.registration = Some(clients.register(&id, self.stop.clone()));
+                    let resends = self.shared.intake.resends();
+                    self.sender = Some(Box::new(resends.connect(&id, moment.now)));
+                }
+            }
+            Step::Released(id) => {
+                if let Some(sender) = &self.sender {
+                    sender.released(id.get());
+                }
             }
             Step::Repeated => tally.repeats += 1,
             Step::Dropped => {
@@ -200,6 +213,25 @@ impl<S: AsyncRead + Unpin> Connection<S> {
             self.shared.intake.dropped(tally.dropped);
         }
     }
+}
+
+/// Whether a message is stored already, and what it is remembered by.
+fn known(
+    sender: Option<&Sender>,
+    message: &Message<'_>,
+    now: Instant,
+) -> Result<Option<Identity>, Ending> {
+    let (Some(sender), Some(id)) = (sender, message.delivery.id()) else { return Ok(None) };
+    let is_qos_2 = message.delivery.qos() == Qos::ExactlyOnce;
+    let fingerprint = sender.fingerprint(is_qos_2, message.topic, message.payload);
+    let is_stored = message.is_resend
+        && match sender.look(id.get(), fingerprint, now) {
+            Known::Stored => true,
+            Known::New => false,
+            // The connection before is at work on it: soon it is one or the other.
+            Known::Undecided => return Err(Ending::Busy),
+        };
+    Ok(Some(Identity { id, fingerprint, is_stored }))
 }
 
 impl Tally {

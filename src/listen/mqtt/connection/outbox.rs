@@ -17,11 +17,16 @@ use super::Shared;
 
 use crate::intake::Gather;
 use crate::intake::Gathered;
+use crate::intake::Outcome;
+use crate::intake::resends::{Identities, Sender};
+use crate::listen::mqtt::packet::{Delivery, PacketId};
 use crate::listen::mqtt::session::Ending;
 
 #[derive(Debug)]
 pub(super) struct Outbox {
     gather: Option<Gather>,
+    /// Of the messages in `gather` that their client may send again.
+    identities: Identities,
     /// When the first message in `gather` was read.
     read_at: Instant,
     sealed: VecDeque<Gathered>,
@@ -32,6 +37,24 @@ pub(super) struct Outbox {
     /// Of the last ticket taken from the mark.
     ticket: u64,
     pub(super) kept: Kept,
+}
+
+/// A PUBLISH as the session passed it on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Message<'a> {
+    pub(super) topic: &'a str,
+    pub(super) payload: &'a [u8],
+    pub(super) delivery: Delivery,
+    /// The client says that it sent it before.
+    pub(super) is_resend: bool,
+}
+
+/// What tells a message from all others of its client.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Identity {
+    pub(super) id: PacketId,
+    pub(super) fingerprint: u64,
+    pub(super) is_stored: bool,
 }
 
 /// What `Outbox::seal` made.
@@ -46,6 +69,7 @@ impl Outbox {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             gather: None,
+            identities: Identities::default(),
             read_at: now,
             sealed: VecDeque::new(),
             sealed_bytes: 0,
@@ -57,18 +81,27 @@ impl Outbox {
     }
 
     /// Returns whether nothing of the message can be stored.
-    pub(super) fn gather(
+    pub(super) fn take(
         &mut self,
         shared: &Shared,
         now: Instant,
-        topic: &str,
-        payload: &[u8],
+        message: &Message<'_>,
+        identity: Option<Identity>,
     ) -> bool {
         let gather = self.gather.get_or_insert_with(|| {
             self.read_at = now;
             shared.intake.gather(&shared.source)
         });
-        let outcome = gather.message(topic, payload);
+        let is_stored = identity.as_ref().is_some_and(|identity| identity.is_stored);
+        let outcome = if is_stored {
+            gather.duplicate();
+            Outcome::default()
+        } else {
+            gather.message(message.topic, message.payload)
+        };
+        if let Some(identity) = identity.filter(|_| outcome.readings > 0) {
+            self.identities.push(identity.id.get(), identity.fingerprint);
+        }
         outcome.readings == 0 && outcome.refused > 0
     }
 
@@ -78,16 +111,18 @@ impl Outbox {
 
     /// Closes what was gathered. `is_owed`: answers wait for it, so it gets a ticket; if there is
     /// nothing to store, the ticket before speaks for it.
-    pub(super) fn seal(&mut self, is_owed: bool) -> Sealed {
+    pub(super) fn seal(&mut self, is_owed: bool, sender: Option<&Sender>) -> Sealed {
         if let Some(gather) = self.gather.take().filter(|gather| !gather.is_empty()) {
             let ticket = if is_owed { self.mark.ticket() } else { Ticket::nobody() };
             if is_owed {
                 self.ticket = ticket.number();
             }
-            let gathered = gather.seal(ticket);
+            let note = sender.map(|sender| sender.note(gather.arrival(), &self.identities));
+            let gathered = gather.seal_with(ticket, note.unwrap_or_default());
             self.sealed_bytes += gathered.bytes;
             self.sealed.push_back(gathered);
         }
+        self.identities.clear();
         Sealed { ticket: self.ticket, since: self.read_at }
     }
 
@@ -127,7 +162,7 @@ impl Outbox {
 
     /// Held here, outside the intake's budget.
     pub(super) fn bytes(&self) -> usize {
-        let gathered = self.gather.as_ref().map_or(0, Gather::bytes);
+        let gathered = self.gather.as_ref().map_or(0, Gather::bytes) + self.identities.bytes();
         gathered + self.sealed_bytes + self.under_way.unwrap_or(0)
     }
 }

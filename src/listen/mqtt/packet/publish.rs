@@ -38,6 +38,15 @@ impl Delivery {
     }
 }
 
+impl Delivery {
+    pub fn id(self) -> Option<PacketId> {
+        match self {
+            Self::AtMostOnce => None,
+            Self::AtLeastOnce(id) | Self::ExactlyOnce(id) => Some(id),
+        }
+    }
+}
+
 impl<'a> Publish<'a> {
     pub(super) fn parse(frame: Frame<'a>, version: Version) -> Result<Self, Violation> {
         let flags = frame.flags();

@@ -38,7 +38,7 @@ fn qos_2_runs_its_course() {
     assert_eq!(peer.publish(0x3c, 5).unwrap(), "Repeated");
     peer.seal(1);
     assert_eq!(peer.kept(1), answers(PUBREC, [5]));
-    assert_eq!(peer.send(&[0x62, 2, 0, 5]).unwrap(), "Answered");
+    assert_eq!(peer.send(&[0x62, 2, 0, 5]).unwrap(), "Released(PacketId(5))");
     assert_eq!(peer.said(), answers(PUBCOMP, [5]));
     // Released: the identifier means a new message now.
     assert!(peer.publish(0x34, 5).unwrap().starts_with("Message"));
@@ -59,7 +59,7 @@ fn qos_2_sent_again_before_its_pubrec_is_answered_once() {
 fn an_unknown_identifier_is_completed_too() {
     for connect in [CONNECT_31, CONNECT_311, CONNECT_5] {
         let mut peer = Peer::connected(connect);
-        assert_eq!(peer.send(&[0x62, 2, 0, 99]).unwrap(), "Answered");
+        assert_eq!(peer.send(&[0x62, 2, 0, 99]).unwrap(), "Released(PacketId(99))");
         assert_eq!(peer.said(), answers(PUBCOMP, [99]));
     }
 }

@@ -1,0 +1,275 @@
+//! Resends: what a device sends again because its acknowledgement was lost is stored once.
+//!
+//! ```text
+//!  message --> Known::New ----> gather + identity --seal--> submission with a *note*  --> journal
+//!         \--> Known::Stored -> counted as duplicate                                --> journal
+//!                                                                                        |
+//!  start:   notes in the journal's tail ----- recall -----> what is remembered  <--------+ crash
+//! ```
+//! An identity is written into the very frame that holds the reading, so a crash leaves both or
+//! none. A resend is acknowledged by a submission of its own; as the journal keeps order, the
+//! original is durable by then.
+//!
+//! MQTT: an identity is client identifier, packet identifier and a keyed 64-bit fingerprint of QoS,
+//! topic and payload. A wrong guess would lose a reading, so the question is narrow: the client says
+//! DUP, on the connection after the one that brought the original (or a later one, if those between
+//! brought resends), within `age_max`, with an identifier that occurs once among its last
+//! `messages_max` messages.
+//!
+//! Bounded: so many messages a client, so many clients; who was here least recently is forgotten.
+//! What is forgotten is stored again: a second point, never a lost one.
+
+mod bounded;
+mod hash;
+mod recent;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use proto::Timestamp;
+use tokio::time::Instant;
+
+use bounded::Bounded;
+use hash::Key;
+use recent::{Entry, Noted, Recent};
+
+pub use recent::Known;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Messages remembered of each client.
+    pub messages_max: usize,
+    /// Clients remembered.
+    pub senders_max: usize,
+    /// For how long after its last message a client's resends are known.
+    pub age_max: Duration,
+    /// How much of the journal's end is read at start.
+    pub tail_bytes_max: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            messages_max: 128,
+            senders_max: 10_000,
+            age_max: Duration::from_hours(1),
+            tail_bytes_max: 16 * 1024 * 1024,
+        }
+    }
+}
+
+/// What is remembered of all senders; clones share it.
+#[derive(Clone, Debug)]
+pub struct Resends {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    key: Key,
+    limits: Limits,
+    /// By the hash of its identifier, what each client's last connection brought.
+    clients: Mutex<Bounded<Arc<Mutex<Recent>>>>,
+}
+
+/// One connection of an MQTT client, with what the connection before it brought.
+#[derive(Debug)]
+pub struct Sender {
+    resends: Resends,
+    client: u64,
+    own: Arc<Mutex<Recent>>,
+    previous: Option<Arc<Mutex<Recent>>>,
+}
+
+/// Identities of the messages in one submission, until it is sealed.
+#[derive(Debug, Default)]
+pub struct Identities(Vec<Entry>);
+
+/// A submission on its way to the journal's queue. Dropped: it did not get there.
+#[derive(Debug)]
+#[must_use = "dropped, it says that the submission did not arrive"]
+pub struct Offer(Option<Arc<Mutex<Recent>>>);
+
+impl Default for Resends {
+    /// Remembers nothing, with a key of its own.
+    fn default() -> Self {
+        Self::new(Limits::default(), fastrand::u128(..).to_le_bytes())
+    }
+}
+
+impl Resends {
+    /// `secret` keys the fingerprints: the journal's, so that they hold as long as it lives.
+    pub fn new(limits: Limits, secret: [u8; 16]) -> Self {
+        let clients = Mutex::new(Bounded::new(limits.senders_max));
+        Self { shared: Arc::new(Shared { key: Key::new(secret), limits, clients }) }
+    }
+
+    pub fn limits(&self) -> &Limits {
+        &self.shared.limits
+    }
+
+    /// Clients remembered now.
+    pub fn senders(&self) -> usize {
+        lock(&self.shared.clients).len()
+    }
+
+    /// Takes back what a note from the journal says; notes come in the journal's order. One of a
+    /// later release says nothing here.
+    pub fn recall(&self, note: &[u8], now: Instant, wall: Timestamp) {
+        let Some(noted) = Noted::parse(note) else { return };
+        // A clock that went back makes it young: better remembered too long than forgotten.
+        let age = wall.nanos().saturating_sub(noted.arrival_ns);
+        let age = Duration::from_nanos(u64::try_from(age).unwrap_or(0));
+        if age > self.shared.limits.age_max {
+            return;
+        }
+        let last = now.checked_sub(age).unwrap_or(now);
+        let mut clients = lock(&self.shared.clients);
+        if let Some(recent) = clients.touch(noted.client) {
+            let mut recent = lock(recent);
+            if recent.connection() == noted.connection {
+                recent.recall(&noted, last);
+                return;
+            }
+        }
+        let mut recent = Recent::new(noted.connection, self.shared.limits.messages_max, last);
+        recent.recall(&noted, last);
+        clients.put(noted.client, Arc::new(Mutex::new(recent)));
+    }
+
+    /// Everything that is remembered, to be noted again in about so many bytes, the most recent
+    /// first: what was recalled at a start must not go with the segments that it was found in.
+    pub fn notes(&self, bytes_max: usize, now: Instant, wall: Timestamp) -> Vec<Bytes> {
+        let clients = lock(&self.shared.clients);
+        let mut left = bytes_max;
+        let all = clients.iter().map(|(client, recent)| {
+            let mut recent = lock(recent);
+            let age = now.saturating_duration_since(recent.last()).as_nanos();
+            let age = i64::try_from(age).unwrap_or(i64::MAX);
+            recent.all(client, wall.nanos().saturating_sub(age))
+        });
+        let within = |note: &Bytes| {
+            let fits = note.len() <= left;
+            left = left.saturating_sub(note.len());
+            fits
+        };
+        let mut notes: Vec<Bytes> = all.take_while(within).collect();
+        notes.reverse(); // Recalled in order, the most recent one is touched last.
+        notes
+    }
+
+    /// A connection of this client begins; one before it can store nothing more.
+    pub fn connect(&self, client_id: &str, now: Instant) -> Sender {
+        let client = self.shared.key.hash(client_id.as_bytes());
+        let own = Recent::new(fastrand::u32(..), self.shared.limits.messages_max, now);
+        let own = Arc::new(Mutex::new(own));
+        let previous = lock(&self.shared.clients).put(client, Arc::clone(&own));
+        if let Some(previous) = &previous {
+            lock(previous).end();
+        }
+        Sender { resends: self.clone(), client, own, previous }
+    }
+}
+
+impl Sender {
+    /// Of a message at QoS 1 or 2.
+    pub fn fingerprint(&self, is_qos_2: bool, topic: &str, payload: &[u8]) -> u64 {
+        let key = self.resends.shared.key.after(topic.as_bytes());
+        if is_qos_2 { key.after(b"2").hash(payload) } else { key.hash(payload) }
+    }
+
+    /// What is known of a message that the client says it sent before.
+    pub fn look(&self, id: u16, fingerprint: u64, now: Instant) -> Known {
+        let Some(previous) = &self.previous else { return Known::New };
+        let previous = lock(previous);
+        let age = now.saturating_duration_since(previous.last());
+        if age > self.resends.shared.limits.age_max {
+            return Known::New;
+        }
+        let known = previous.look(recent::entry(id, fingerprint));
+        if known == Known::Stored {
+            lock(&self.own).go_on_with(&previous);
+        }
+        known
+    }
+
+    /// What the journal keeps beside the submission. Nothing for no identities.
+    pub fn note(&self, arrival: Timestamp, identities: &Identities) -> Bytes {
+        let Identities(entries) = identities;
+        if entries.is_empty() {
+            return Bytes::new();
+        }
+        let connection = lock(&self.own).connection();
+        Noted::new(self.client, connection, arrival.nanos(), entries).bytes()
+    }
+
+    /// Before a submission with this note goes to the journal. `None`: another connection of the
+    /// client has come, which will bring all of it again, so it must be dropped.
+    pub fn offer(&self, note: &Bytes) -> Option<Offer> {
+        if note.is_empty() {
+            return Some(Offer(None));
+        }
+        lock(&self.own).offer(note).then(|| Offer(Some(Arc::clone(&self.own))))
+    }
+
+    /// QoS 2: PUBREL has come, so the message will not be sent again.
+    pub fn released(&self, id: u16) {
+        lock(&self.own).released(id);
+        if let Some(previous) = &self.previous {
+            lock(previous).released(id);
+        }
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        lock(&self.own).give_back();
+        lock(&self.resends.shared.clients).touch(self.client);
+    }
+}
+
+impl Identities {
+    pub fn push(&mut self, id: u16, fingerprint: u64) {
+        self.0.push(recent::entry(id, fingerprint));
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.0.len() * size_of::<Entry>()
+    }
+
+    /// Keeps its buffer, unless it is a large one.
+    pub fn clear(&mut self) {
+        const KEPT: usize = 64;
+        self.0.clear();
+        self.0.shrink_to(KEPT);
+    }
+}
+
+impl Offer {
+    /// The submission is in the journal's queue.
+    pub fn arrived(mut self, now: Instant) {
+        if let Some(recent) = self.0.take() {
+            lock(&recent).arrived(now);
+        }
+    }
+}
+
+impl Drop for Offer {
+    fn drop(&mut self) {
+        if let Some(recent) = self.0.take() {
+            lock(&recent).withdrawn();
+        }
+    }
+}
+
+/// Nothing that can panic runs under these locks.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
