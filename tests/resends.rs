@@ -13,7 +13,7 @@ use tokio::{task::JoinSet, time::timeout};
 
 use crate::support::rig::{Rig, is_long};
 use crate::support::wait_for;
-use devices::Mqtt;
+use devices::{Mqtt, Stream};
 
 const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -89,6 +89,24 @@ async fn an_mqtt_message_whose_acknowledgement_was_lost_is_one_point() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_whose_acknowledgements_were_lost_goes_on_where_it_was() {
+    const MESSAGES: u32 = 30;
+    let mut rig = Rig::start("").await;
+    let mut device = Stream::new("w1", MESSAGES, 20, Duration::ZERO);
+    device.send_and_hang_up(rig.gateway.http_port).await;
+    journaled(&rig, 20);
+    device.send_and_hang_up(rig.gateway.http_port).await;
+    rig.gateway.kill();
+    rig.gateway.run();
+    device.send_and_hang_up(rig.gateway.http_port).await;
+    rig.gateway.kill();
+    rig.gateway.run();
+    timeout(PATIENCE, device.run(rig.gateway.http_port)).await.unwrap();
+    assert_once(&rig, 1, MESSAGES);
+    assert!(duplicates(&rig) >= 20, "{}", duplicates(&rig));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigkill_at_random_moments_makes_no_point_twice() {
     let rounds = if is_long() { 100 } else { 12 };
     let messages = rounds * 60;
@@ -97,6 +115,11 @@ async fn sigkill_at_random_moments_makes_no_point_twice() {
     for n in 0..8_u8 {
         let device = Mqtt::new(&format!("d{n}"), 1 + n % 2, messages, 1 + usize::from(n));
         devices.spawn(device.paced(Duration::from_millis(5)).run(rig.gateway.mqtt_port));
+    }
+    for n in 0..4_u8 {
+        let pace = Duration::from_millis(5);
+        let device = Stream::new(&format!("w{n}"), messages, 1 + 3 * u64::from(n), pace);
+        devices.spawn(device.run(rig.gateway.http_port));
     }
     let count = devices.len();
     for round in 0..rounds {

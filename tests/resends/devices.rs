@@ -3,11 +3,13 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     time::{sleep, timeout},
 };
+use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 
 /// A gateway that was killed in the middle of an answer is given up after this.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -186,4 +188,72 @@ async fn packet(stream: &mut TcpStream) -> Option<[u8; 4]> {
     let mut packet = [0; 4];
     stream.read_exact(&mut packet).await.ok()?;
     Some(packet)
+}
+
+/// A device on the WebSocket whose messages are numbered over all its connections.
+#[derive(Debug)]
+pub struct Stream {
+    name: String,
+    messages: u32,
+    window: u64,
+    acknowledged: u64,
+    pace: Duration,
+}
+
+impl Stream {
+    pub fn new(name: &str, messages: u32, window: u64, pace: Duration) -> Self {
+        Self { name: name.to_owned(), messages, window, acknowledged: 0, pace }
+    }
+
+    /// Sends a window full and reads no answer.
+    pub async fn send_and_hang_up(&mut self, port: u16) {
+        let mut socket = self.connect(port).await.unwrap();
+        for number in self.acknowledged + 1..=self.acknowledged + self.window {
+            socket.send(self.message(number)).await.unwrap();
+        }
+        socket.close(None).await.unwrap();
+        while let Some(Ok(_)) = socket.next().await {}
+    }
+
+    pub async fn run(mut self, port: u16) {
+        while self.acknowledged < u64::from(self.messages) {
+            if self.serve(port).await.is_none() {
+                sleep(PAUSE).await;
+            }
+        }
+    }
+
+    async fn serve(&mut self, port: u16) -> Option<()> {
+        let mut socket = self.connect(port).await?;
+        let mut sent = self.acknowledged;
+        while self.acknowledged < u64::from(self.messages) {
+            if sent < u64::from(self.messages) && sent < self.acknowledged + self.window {
+                sent += 1;
+                socket.send(self.message(sent)).await.ok()?;
+                sleep(self.pace).await;
+            }
+            let patience = Duration::from_millis(if sent == self.acknowledged { 1 } else { 5 });
+            while let Ok(answer) = timeout(patience, socket.next()).await {
+                let Message::Text(text) = answer?.ok()? else { continue };
+                let answer: serde_json::Value = serde_json::from_str(&text).unwrap();
+                self.acknowledged = answer["ack"].as_u64().unwrap_or_else(|| panic!("{text}"));
+            }
+        }
+        Some(())
+    }
+
+    fn message(&self, number: u64) -> Message {
+        let (name, value) = (&self.name, number - 1);
+        Message::text(format!(
+            "{{\"device\":\"{name}\",\"measurement\":\"resent\",\"fields\":{{\"v\":{value}}}}}"
+        ))
+    }
+
+    async fn connect(&self, port: u16) -> Option<WebSocketStream<TcpStream>> {
+        let stream = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
+        let (name, from) = (&self.name, self.acknowledged + 1);
+        let url = format!("ws://127.0.0.1:{port}/v1/stream?stream={name}&from={from}");
+        let connected = timeout(ANSWER_MAX, client_async(url, stream)).await.ok()?;
+        Some(connected.ok()?.0)
+    }
 }

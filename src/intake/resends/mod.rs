@@ -16,12 +16,16 @@
 //! brought resends), within `age_max`, with an identifier that occurs once among its last
 //! `messages_max` messages.
 //!
+//! WebSocket: a stream has a name and numbers its messages; those up to the highest that is stored
+//! are stored.
+//!
 //! Bounded: so many messages a client, so many clients; who was here least recently is forgotten.
 //! What is forgotten is stored again: a second point, never a lost one.
 
 mod bounded;
 mod hash;
 mod recent;
+mod stream;
 #[cfg(test)]
 mod tests;
 
@@ -35,8 +39,10 @@ use tokio::time::Instant;
 use bounded::Bounded;
 use hash::Key;
 use recent::{Entry, Noted, Recent};
+use stream::Progress;
 
 pub use recent::Known;
+pub use stream::{Advance, Stream};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -73,6 +79,8 @@ struct Shared {
     limits: Limits,
     /// By the hash of its identifier, what each client's last connection brought.
     clients: Mutex<Bounded<Arc<Mutex<Recent>>>>,
+    /// By the hash of its name.
+    streams: Mutex<Bounded<Arc<Mutex<Progress>>>>,
 }
 
 /// One connection of an MQTT client, with what the connection before it brought.
@@ -104,53 +112,76 @@ impl Resends {
     /// `secret` keys the fingerprints: the journal's, so that they hold as long as it lives.
     pub fn new(limits: Limits, secret: [u8; 16]) -> Self {
         let clients = Mutex::new(Bounded::new(limits.senders_max));
-        Self { shared: Arc::new(Shared { key: Key::new(secret), limits, clients }) }
+        let streams = Mutex::new(Bounded::new(limits.senders_max));
+        Self { shared: Arc::new(Shared { key: Key::new(secret), limits, clients, streams }) }
     }
 
     pub fn limits(&self) -> &Limits {
         &self.shared.limits
     }
 
-    /// Clients remembered now.
+    /// Clients and streams remembered now.
     pub fn senders(&self) -> usize {
-        lock(&self.shared.clients).len()
+        lock(&self.shared.clients).len() + lock(&self.shared.streams).len()
     }
 
     /// Takes back what a note from the journal says; notes come in the journal's order. One of a
     /// later release says nothing here.
     pub fn recall(&self, note: &[u8], now: Instant, wall: Timestamp) {
-        let Some(noted) = Noted::parse(note) else { return };
-        // A clock that went back makes it young: better remembered too long than forgotten.
-        let age = wall.nanos().saturating_sub(noted.arrival_ns);
-        let age = Duration::from_nanos(u64::try_from(age).unwrap_or(0));
-        if age > self.shared.limits.age_max {
-            return;
+        if let Some(noted) = Noted::parse(note) {
+            if let Some(last) = self.moment(noted.arrival_ns, now, wall) {
+                self.recall_client(&noted, last);
+            }
+        } else if let Some((stream, arrival_ns, upto)) = stream::parse(note)
+            && let Some(last) = self.moment(arrival_ns, now, wall)
+        {
+            let mut streams = lock(&self.shared.streams);
+            let progress = Progress { upto, ..Progress::new(last) };
+            streams.put(stream, Arc::new(Mutex::new(progress)));
         }
-        let last = now.checked_sub(age).unwrap_or(now);
+    }
+
+    /// When that was; `None` if it is too long ago.
+    fn moment(&self, arrival_ns: i64, now: Instant, wall: Timestamp) -> Option<Instant> {
+        // A clock that went back makes it young: better remembered too long than forgotten.
+        let age = wall.nanos().saturating_sub(arrival_ns);
+        let age = Duration::from_nanos(u64::try_from(age).unwrap_or(0));
+        (age <= self.shared.limits.age_max).then(|| now.checked_sub(age).unwrap_or(now))
+    }
+
+    fn recall_client(&self, noted: &Noted<'_>, last: Instant) {
         let mut clients = lock(&self.shared.clients);
         if let Some(recent) = clients.touch(noted.client) {
             let mut recent = lock(recent);
             if recent.connection() == noted.connection {
-                recent.recall(&noted, last);
+                recent.recall(noted, last);
                 return;
             }
         }
         let mut recent = Recent::new(noted.connection, self.shared.limits.messages_max, last);
-        recent.recall(&noted, last);
+        recent.recall(noted, last);
         clients.put(noted.client, Arc::new(Mutex::new(recent)));
     }
 
     /// Everything that is remembered, to be noted again in about so many bytes, the most recent
     /// first: what was recalled at a start must not go with the segments that it was found in.
     pub fn notes(&self, bytes_max: usize, now: Instant, wall: Timestamp) -> Vec<Bytes> {
-        let clients = lock(&self.shared.clients);
+        let arrival_ns = |last: Instant| {
+            let age = now.saturating_duration_since(last).as_nanos();
+            wall.nanos().saturating_sub(i64::try_from(age).unwrap_or(i64::MAX))
+        };
+        let (clients, streams) = (lock(&self.shared.clients), lock(&self.shared.streams));
         let mut left = bytes_max;
-        let all = clients.iter().map(|(client, recent)| {
+        let of_clients = clients.iter().map(|(client, recent)| {
             let mut recent = lock(recent);
-            let age = now.saturating_duration_since(recent.last()).as_nanos();
-            let age = i64::try_from(age).unwrap_or(i64::MAX);
-            recent.all(client, wall.nanos().saturating_sub(age))
+            let arrival_ns = arrival_ns(recent.last());
+            recent.all(client, arrival_ns)
         });
+        let of_streams = streams.iter().map(|(stream, progress)| {
+            let progress = lock(progress);
+            stream::note(stream, arrival_ns(progress.last), progress.upto)
+        });
+        let all = of_streams.chain(of_clients);
         let within = |note: &Bytes| {
             let fits = note.len() <= left;
             left = left.saturating_sub(note.len());
@@ -171,6 +202,35 @@ impl Resends {
             lock(previous).end();
         }
         Sender { resends: self.clone(), client, own, previous }
+    }
+
+    /// A connection of this stream begins; one before it can store nothing more. `None` while that
+    /// one is handing something on: the stream is to come again in a moment.
+    pub fn stream(&self, name: &str, now: Instant) -> Option<Stream> {
+        let key = self.shared.key.after(b"stream").hash(name.as_bytes());
+        let mut streams = lock(&self.shared.streams);
+        let known = streams.touch(key).map(|progress| Arc::clone(progress));
+        let progress = known.unwrap_or_else(|| {
+            let progress = Arc::new(Mutex::new(Progress::new(now)));
+            streams.put(key, Arc::clone(&progress));
+            progress
+        });
+        let holder = fastrand::u64(..);
+        {
+            let mut held = lock(&progress);
+            if held.offered.is_some() {
+                return None;
+            }
+            held.holder = holder;
+            if now.saturating_duration_since(held.last) > self.shared.limits.age_max {
+                *held = Progress { holder, ..Progress::new(now) };
+            }
+        }
+        Some(Stream { resends: self.clone(), key, progress, holder })
+    }
+
+    fn touch_stream(&self, stream: u64) {
+        lock(&self.shared.streams).touch(stream);
     }
 }
 

@@ -300,3 +300,33 @@ proptest! {
         resends(Limits::default()).recall(&note, Instant::now(), WALL);
     }
 }
+
+#[test]
+fn a_stream_goes_on_where_it_was_and_only_its_newest_connection_may() {
+    let resends = resends(Limits::default());
+    let now = Instant::now();
+    let first = resends.stream("boot-7", now).unwrap();
+    assert_eq!(first.upto(), 0);
+    first.offer(5).unwrap().arrived(now);
+    drop(first.offer(9).unwrap());
+    assert_eq!(first.upto(), 5, "what came to nothing is not stored");
+    let advance = first.offer(9).unwrap();
+    assert!(resends.stream("boot-7", now).is_none(), "while something is on its way");
+    advance.arrived(now);
+    let second = resends.stream("boot-7", now).unwrap();
+    assert_eq!(second.upto(), 9);
+    assert!(first.offer(12).is_none());
+    assert_eq!(resends.stream("boot-8", now).unwrap().upto(), 0);
+
+    let fresh = super::Resends::new(Limits::default(), SECRET);
+    fresh.recall(&first.note(WALL.nanos(), 5), now, WALL);
+    fresh.recall(&second.note(WALL.nanos(), 9), now, WALL);
+    assert_eq!(fresh.stream("boot-7", now).unwrap().upto(), 9);
+    let again = super::Resends::new(Limits::default(), SECRET);
+    for note in fresh.notes(usize::MAX, now, WALL) {
+        again.recall(&note, now, WALL);
+    }
+    assert_eq!(again.stream("boot-7", now).unwrap().upto(), 9);
+    let late = now + Limits::default().age_max + Duration::from_secs(1);
+    assert_eq!(again.stream("boot-7", late).unwrap().upto(), 0);
+}

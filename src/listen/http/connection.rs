@@ -48,6 +48,7 @@ pub(super) struct Link {
 #[derive(Debug)]
 pub(super) struct Upgrade {
     pub(super) device: Option<String>,
+    pub(super) numbered: Option<ws::Numbered>,
     pub(super) upgraded: OnUpgrade,
 }
 
@@ -88,6 +89,7 @@ where
         wire: parts.io.into_inner(),
         read_before: parts.read_buf,
         device: upgrade.device,
+        numbered: upgrade.numbered,
         intake: port.intake.clone(),
         source: Arc::clone(&port.ws),
         limits: port.limits.websocket(),

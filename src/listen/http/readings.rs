@@ -44,6 +44,9 @@ pub(super) async fn post(State(port): State<Arc<Port>>, request: Request) -> Res
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Parameters {
     pub(super) device: Option<String>,
+    /// Of `/v1/stream` only.
+    pub(super) stream: Option<String>,
+    pub(super) from: Option<u64>,
 }
 
 /// How a body is taken apart.

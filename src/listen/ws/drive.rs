@@ -169,6 +169,10 @@ where
         // tungstenite has its pong ready, and the next write takes it along.
         Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) | Err(_)) | None => {}
     }
+    if session.is_cut() {
+        let reason = "later: send again what was not acknowledged";
+        return ControlFlow::Break(End::Said(CloseCode::Again, reason));
+    }
     ControlFlow::Continue(())
 }
 

@@ -19,6 +19,10 @@
 //!   1002 not WebSocket, 1007 not UTF-8, 1008 no sign of life, 1009 too large, 1011 the journal
 //!   failed, 1013 no memory for large messages now.
 //!
+//! With `?stream=NAME&from=N` the first message has the number N, and what the stream's earlier
+//! connections stored is acknowledged and not stored again. Such a stream has no holes: where a
+//! message would be sent back with `retry`, the connection ends (1013) instead.
+//!
 //! A message that was not acknowledged when a connection ends may be stored all the same.
 
 mod drive;
@@ -39,6 +43,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::session::Session;
 use crate::intake::Intake;
+use crate::intake::resends;
 use crate::listen::memory::Memory;
 use crate::listen::wire::Wire;
 use crate::stats::Gauge;
@@ -64,6 +69,14 @@ pub struct Limits {
     pub durable_max: Duration,
 }
 
+/// A stream that numbers its messages over all its connections.
+#[derive(Debug)]
+pub(crate) struct Numbered {
+    pub(crate) stream: resends::Stream,
+    /// The number of this connection's first message; at least 1.
+    pub(crate) from: u64,
+}
+
 /// A connection that has become a WebSocket.
 pub(crate) struct Stream<'a, S> {
     pub(crate) wire: Wire<S>,
@@ -71,6 +84,8 @@ pub(crate) struct Stream<'a, S> {
     pub(crate) read_before: Bytes,
     /// `?device=`.
     pub(crate) device: Option<String>,
+    /// `?stream=&from=`.
+    pub(crate) numbered: Option<Numbered>,
     pub(crate) intake: Intake,
     pub(crate) source: Source,
     pub(crate) limits: Limits,
@@ -99,6 +114,7 @@ where
         stream.intake,
         stream.source,
         stream.device,
+        stream.numbered,
         stream.limits,
         stream.stats,
         stream.memory.hold_nothing(),

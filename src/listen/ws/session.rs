@@ -2,12 +2,12 @@
 
 use std::pin::Pin;
 
-use journal::{Broken, Closed, Mark, Source};
+use journal::{Broken, Closed, Mark, Source, Ticket};
 use proto::Rejects;
 use tokio::time::Instant;
 
 use super::{
-    Limits, Stats,
+    Limits, Numbered, Stats,
     unanswered::{Batch, Nack, Unanswered},
 };
 use crate::intake::Body;
@@ -15,6 +15,7 @@ use crate::intake::Format;
 use crate::intake::Gather;
 use crate::intake::Intake;
 use crate::intake::Outcome;
+use crate::intake::resends::Stream;
 use crate::listen::memory::Held;
 use crate::listen::room;
 
@@ -35,6 +36,10 @@ pub(super) struct Session<'a> {
     ticket: u64,
     /// Number of the last message.
     received: u64,
+    /// What numbers its messages over all its connections.
+    stream: Option<Stream>,
+    /// A message of a stream could not be taken: none after it may be.
+    is_cut: bool,
     /// Decoded, waiting for the submission before it.
     open: Option<Open>,
     submitting: Option<Submitting>,
@@ -77,10 +82,12 @@ impl<'a> Session<'a> {
         intake: Intake,
         source: Source,
         device: Option<String>,
+        numbered: Option<Numbered>,
         limits: Limits,
         stats: &'a Stats,
         held: Held,
     ) -> Self {
+        let (stream, from) = numbered.map_or((None, 1), |n| (Some(n.stream), n.from));
         Self {
             intake,
             source,
@@ -89,7 +96,9 @@ impl<'a> Session<'a> {
             stats,
             mark: Mark::new(),
             ticket: 0,
-            received: 0,
+            received: from - 1,
+            stream,
+            is_cut: false,
             open: None,
             submitting: None,
             unanswered: Unanswered::default(),
@@ -112,6 +121,12 @@ impl<'a> Session<'a> {
         self.received += 1;
         self.stats.messages.inc();
         if let Err(reason) = self.may_take(bytes.len()) {
+            // Taken later, it would come after others of its stream, which is to have no holes.
+            self.is_cut = self.stream.is_some();
+            if self.is_cut {
+                self.received -= 1;
+                return;
+            }
             self.stats.sent_back.inc();
             let nack = Nack { message: self.received, reason: reason.into(), retry: true };
             self.answers.push(nack.text());
@@ -125,11 +140,16 @@ impl<'a> Session<'a> {
             device_required: true,
             path: PATH,
         };
+        let is_stored = self.stream.as_ref().is_some_and(|stream| self.received <= stream.upto());
         let open = self.open.get_or_insert_with(|| Open::new(self.intake.gather(&self.source)));
-        let outcome = open.gather.body(&body);
-        if let Some(reason) = complaint(outcome, open.gather.rejects()) {
-            self.stats.refused.inc();
-            open.nacks.push(Nack { message: self.received, reason, retry: false });
+        if is_stored {
+            open.gather.duplicate();
+        } else {
+            let outcome = open.gather.body(&body);
+            if let Some(reason) = complaint(outcome, open.gather.rejects()) {
+                self.stats.refused.inc();
+                open.nacks.push(Nack { message: self.received, reason, retry: false });
+            }
         }
         open.messages += 1;
         open.bytes += bytes.len() + MESSAGE_BYTES;
@@ -157,15 +177,37 @@ impl<'a> Session<'a> {
         if needs_durability {
             let ticket = self.mark.ticket();
             self.ticket = ticket.number();
-            let gathered = gather.seal(ticket);
-            let intake = self.intake.clone();
-            self.submitting = Some(Box::pin(async move { intake.submit(gathered).await }));
+            self.submitting = Some(self.submit(gather, ticket));
         }
         let (ticket, last) = (self.ticket, self.received);
         self.unanswered.push(Batch { ticket, last, messages, bytes, nacks, read });
         if let (false, Ok(kept)) = (needs_durability, self.mark.kept()) {
             self.settle(kept.0);
         }
+    }
+
+    /// If the stream has another connection by now, the ticket drops, and this one ends.
+    fn submit(&self, gather: Gather, ticket: Ticket) -> Submitting {
+        let intake = self.intake.clone();
+        let upto = self.received;
+        let Some(stream) = self.stream.as_ref().filter(|stream| upto > stream.upto()) else {
+            let gathered = gather.seal(ticket);
+            return Box::pin(async move { intake.submit(gathered).await });
+        };
+        let advance = stream.offer(upto);
+        let note = stream.note(gather.arrival().nanos(), upto);
+        let gathered = gather.seal_with(ticket, note);
+        Box::pin(async move {
+            let advance = advance.ok_or(Closed)?;
+            intake.submit(gathered).await?;
+            advance.arrived(Instant::now());
+            Ok(())
+        })
+    }
+
+    /// Of a stream: a message could not be taken.
+    pub(super) fn is_cut(&self) -> bool {
+        self.is_cut
     }
 
     /// Takes note of what the journal has done since, whenever that is. Cancel safe.
