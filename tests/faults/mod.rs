@@ -9,6 +9,7 @@ mod mount;
 mod tools;
 mod trial;
 
+mod clock;
 mod disk_error;
 mod disk_full;
 mod flipped_bits;
