@@ -20,6 +20,13 @@ const AT: i64 = 1_790_000_000_123_456_789;
 const LONG_KEY_BEGINS: &str =
     r"load,device=long,t10=a\ ba\ ba\ ba\ ba\ ba\ ba\ ba\ ba\ ba\ ba\ ba\ ba\ ";
 
+/// What each says of a line that it refuses.
+const LONG_KEY_WORDS: &str = "max key length exceeded";
+const CONFLICT_WORDS: &str =
+    "input field \"v\" on measurement \"load\" is type string, already exists as type float";
+/// Ours: it is never sent.
+const TOO_LARGE_WORDS: &str = "no field that this database can take";
+
 fn v1(port: u16, database: &str) -> Settings {
     let database = database.to_owned();
     Settings {
@@ -70,6 +77,19 @@ fn long_key() -> Reading {
     reading
 }
 
+fn wrong_type() -> Reading {
+    reading("load", "wrong", AT, "v", Value::Text("not a number".to_owned()))
+}
+
+/// Beyond the integers of InfluxDB 1.
+fn too_large() -> Reading {
+    reading("load", "large", AT, "n", Value::Unsigned(u64::MAX))
+}
+
+fn words<'a>(letters: &'a [Entry], reason: &str) -> &'a str {
+    &letters.iter().find(|letter| letter.reason == reason).unwrap().answer
+}
+
 /// Some refused in the middle of them.
 fn among_good(text: &str, bad: impl IntoIterator<Item = Reading>) -> Vec<Reading> {
     let mut readings = good(text);
@@ -77,6 +97,22 @@ fn among_good(text: &str, bad: impl IntoIterator<Item = Reading>) -> Vec<Reading
         readings.insert(2345, bad);
     }
     readings
+}
+
+/// A batch of 5,000 in which one is refused: it alone lies in the dead letters, and these words with it.
+async fn assert_refused_alone(settings: &Settings, bad: Reading, reason: &str, words: &str) {
+    let device = |n| format!("d{}", n % 100);
+    let mut readings: Vec<_> =
+        (0..4_999).map(|n| reading("load", &device(n), AT + n, "v", Value::Float(0.5))).collect();
+    let of = bad.tags[0].1.clone();
+    readings.insert(2345, bad);
+    let (confirmed, dead, letters) = deliver(settings, &readings).await;
+    assert_eq!((confirmed, dead), (4_999, 1), "{letters:?}");
+    let [letter] = &letters[..] else { panic!("{letters:?}") };
+    assert_eq!(letter.reason, reason, "{letter:?}");
+    assert!(letter.answer.contains(words), "no `{words}` in {letter:?}");
+    let line = letter.line.as_deref().unwrap();
+    assert!(line.starts_with(&format!("load,device={of}")), "{letter:?}");
 }
 
 async fn deliver(settings: &Settings, readings: &[Reading]) -> (u64, u64, Vec<Entry>) {
@@ -102,11 +138,7 @@ fn told(dead: &[Entry]) -> Vec<(&str, &str, &str)> {
 #[tokio::test]
 async fn influxdb_1_gets_every_type_and_refuses_in_its_own_words() {
     let Some(database) = Influx1::start() else { return };
-    let bad = [
-        reading("load", "wrong", AT, "v", Value::Text("not a number".to_owned())),
-        reading("load", "large", AT, "n", Value::Unsigned(u64::MAX)),
-        long_key(),
-    ];
+    let bad = [wrong_type(), too_large(), long_key()];
     let settings = v1(database.port, &database.database);
     let text = "a \"b\"\\ c,\nd=e";
     let (confirmed, dead, letters) = deliver(&settings, &among_good(text, bad)).await;
@@ -119,13 +151,9 @@ async fn influxdb_1_gets_every_type_and_refuses_in_its_own_words() {
             ("value", "", "load,device=large n=18446744073709551615u 1790000000123456789"),
         ]
     );
-    let words = |reason: &str| {
-        letters.iter().find(|letter| letter.reason == reason).unwrap().answer.as_str()
-    };
-    assert!(words("malformed").contains("max key length exceeded"), "{}", words("malformed"));
-    let conflict =
-        "input field \"v\" on measurement \"load\" is type string, already exists as type float";
-    assert!(words("type_conflict").contains(conflict), "{}", words("type_conflict"));
+    let (malformed, conflict) = (words(&letters, "malformed"), words(&letters, "type_conflict"));
+    assert!(malformed.contains(LONG_KEY_WORDS), "{malformed}");
+    assert!(conflict.contains(CONFLICT_WORDS), "{conflict}");
 
     assert_eq!(database.count("load", "v"), 4995);
     let types = database.field_types("types");
@@ -146,13 +174,16 @@ async fn influxdb_1_gets_every_type_and_refuses_in_its_own_words() {
     assert_eq!(rows[0]["int"], i64::MIN);
     assert_eq!(rows[0]["text =,"], text);
     assert_eq!(rows[0]["device"], "d =,\\odd \"ü");
+
+    assert_refused_alone(&settings, wrong_type(), "type_conflict", CONFLICT_WORDS).await;
+    assert_refused_alone(&settings, too_large(), "value", TOO_LARGE_WORDS).await;
+    assert_refused_alone(&settings, long_key(), "malformed", LONG_KEY_WORDS).await;
 }
 
 #[tokio::test]
 async fn influxdb_2_gets_every_type_and_refuses_in_its_own_words() {
     let Some(database) = Influx2::start() else { return };
-    let bad =
-        [reading("load", "wrong", AT, "v", Value::Text("not a number".to_owned())), long_key()];
+    let bad = [wrong_type(), long_key()];
     let settings = v2(&database, &database.bucket);
     let (confirmed, dead, letters) = deliver(&settings, &among_good("a \"b\"\\ c,d=e", bad)).await;
     assert_eq!((confirmed, dead), (5000, 2), "{letters:?}");
@@ -163,6 +194,9 @@ async fn influxdb_2_gets_every_type_and_refuses_in_its_own_words() {
             ("type_conflict", "", "load,device=wrong v=\"not a number\" 1790000000123456789"),
         ]
     );
+    let (malformed, conflict) = (words(&letters, "malformed"), words(&letters, "type_conflict"));
+    assert!(malformed.contains(LONG_KEY_WORDS), "{malformed}");
+    assert!(conflict.contains(CONFLICT_WORDS), "{conflict}");
     assert_eq!(database.count("load", "v"), 4995);
     let points = database.points("types", r#"d =,\\odd \"ü"#);
     let found: Vec<_> = points.iter().map(|p| (p.field.as_str(), p.datatype.as_str())).collect();
@@ -177,6 +211,9 @@ async fn influxdb_2_gets_every_type_and_refuses_in_its_own_words() {
         ]
     );
     assert!(points.iter().all(|p| p.time == "2026-09-21T14:13:20.123456789Z"), "{points:?}");
+
+    assert_refused_alone(&settings, wrong_type(), "type_conflict", CONFLICT_WORDS).await;
+    assert_refused_alone(&settings, long_key(), "malformed", LONG_KEY_WORDS).await;
 }
 
 /// Two conflicts of several fields each among good readings: `v` and `w` are floats by then.

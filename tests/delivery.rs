@@ -42,6 +42,11 @@ fn v3(database: &Faulty) -> Settings {
     Settings { version, ..v2(database) }
 }
 
+fn v1(database: &Faulty) -> Settings {
+    let version = Version::V1 { database: "iot".to_owned(), retention_policy: None, user: None };
+    Settings { version, ..v2(database) }
+}
+
 /// One reading of each device, all with their round in value and time.
 fn round(round: i64) -> Vec<proto::Reading> {
     let value = |device| Value::Signed(round * DEVICES + device);
@@ -135,6 +140,58 @@ async fn only_what_a_database_refuses_lies_in_the_dead_letters() {
 
 fn database_was_probed(database: &Faulty) -> bool {
     database.rows().iter().any(|row| row.measurement == "tidegate_probe")
+}
+
+/// One line among 5,000 in one submission and one batch: the database stores what it stores of a batch
+/// with a bad line (v2 nothing of it, v1 the rest), and the answers are told apart line by line.
+async fn only_one_of_five_thousand(settings: impl Fn(&Faulty) -> Settings, behaviour: Behaviour) {
+    let database = Faulty::start("127.0.0.1:0".parse().unwrap(), Config::default()).await.unwrap();
+    let (is_malformed, is_v2) = (behaviour.malformed_if.is_some(), {
+        matches!(settings(&database).version, Version::V2 { .. })
+    });
+    database.set(behaviour).await.unwrap();
+    let limits = Limits { batch_age_max: Duration::from_secs(2), ..quick() };
+    let mut delivery = Delivery::start(&settings(&database), limits);
+    let device = |n: i64| if n == 2345 { "bad".to_owned() } else { format!("d{}", n % 100) };
+    let readings: Vec<_> =
+        (0..5_000).map(|n| reading("m", &device(n), BEGIN + n, "v", Value::Signed(n))).collect();
+    delivery.send(&readings).await;
+    let delivered = delivery.end().await;
+
+    let case = format!("v2: {is_v2}, malformed: {is_malformed}: {:?}", delivered.dead);
+    assert_eq!((delivered.stats.confirmed.get(), delivered.stats.dead.get()), (4_999, 1), "{case}");
+    let rows = database.rows().into_iter().filter(|row| row.measurement == "m");
+    let found: Vec<_> = rows.map(|row| (row.device, row.time, row.fields)).collect();
+    assert_eq!(found.len(), 4_999, "{case}");
+    for (at, time, fields) in found {
+        let n = time - BEGIN;
+        assert_eq!((at, fields), (device(n), vec![("v".to_owned(), Value::Signed(n))]), "{case}");
+    }
+    let [letter] = &delivered.dead[..] else { panic!("{case}") };
+    let line = format!("m,device=bad v=2345i {}", BEGIN + 2345);
+    assert_eq!(letter.line.as_ref(), Some(&line), "{case}");
+    let (reason, words) = if is_malformed {
+        ("malformed", format!("unable to parse '{line}': refused on purpose"))
+    } else {
+        ("type_conflict", "field type conflict: input field \"v\" on measurement \"m\"".to_owned())
+    };
+    assert_eq!(letter.reason, reason, "{case}");
+    assert!(letter.answer.contains(&words), "{case}");
+    // Found by halving, not by sending every line alone; where the answer names it, at once.
+    let requests = database.stats().requests;
+    assert!(requests <= 60, "{requests} requests; {case}");
+}
+
+#[tokio::test]
+async fn one_bad_line_of_five_thousand_lies_in_the_dead_letters_alone_with_the_words_about_it() {
+    let bad = || Some("device=bad ".to_owned());
+    for behaviour in [
+        Behaviour { malformed_if: bad(), ..Behaviour::default() },
+        Behaviour { conflict_if: bad(), ..Behaviour::default() },
+    ] {
+        only_one_of_five_thousand(v2, behaviour.clone()).await;
+        only_one_of_five_thousand(v1, behaviour).await;
+    }
 }
 
 #[tokio::test]
