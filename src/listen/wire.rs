@@ -7,7 +7,8 @@
 //!   sent (`measure`), and without memory the read fails;
 //! - the last answer arrives: a socket closed with unread bytes in it is reset by the kernel, and
 //!   the reset destroys an answer that the peer has not read yet. So after the end of our side, what
-//!   still comes in is thrown away for a while (`linger`).
+//!   still comes in is thrown away for a while (`linger`), always in the middle of a request head;
+//! - which deadline ended a connection is known afterwards (`Cut`).
 //!
 //! ```text
 //!  Silent --first byte--> Head --request--> Busy --answer--> Idle --first byte--> Head ...
@@ -36,6 +37,7 @@ use crate::listen::memory::Held;
 const FREE_BYTES: usize = 8 * 1024;
 /// Bytes thrown away at one go while lingering.
 const DISCARD_BYTES: usize = 4 * 1024;
+const NOT_CUT: u8 = u8::MAX;
 
 /// How long is waited for a peer at most.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +64,20 @@ pub(crate) enum Phase {
     Idle,
 }
 
+/// The deadline that passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Cut {
+    /// Not a byte since accept.
+    Silent,
+    /// Half a request head.
+    Head,
+    /// Between two requests.
+    Idle,
+    /// The peer does not read.
+    Unread,
+}
+
 /// Shared by a wire and the layer above it.
 #[derive(Clone, Debug)]
 pub(crate) struct Control(Arc<Shared>);
@@ -70,12 +86,15 @@ pub(crate) struct Control(Arc<Shared>);
 struct Shared {
     phase: AtomicU8,
     linger: AtomicBool,
+    /// A `Cut`, or `NOT_CUT`.
+    cut: AtomicU8,
 }
 
 impl Control {
     pub(crate) fn new() -> Self {
         let phase = AtomicU8::new(Phase::Silent as u8);
-        Self(Arc::new(Shared { phase, linger: AtomicBool::new(false) }))
+        let (linger, cut) = (AtomicBool::new(false), AtomicU8::new(NOT_CUT));
+        Self(Arc::new(Shared { phase, linger, cut }))
     }
 
     pub(crate) fn set(&self, phase: Phase) {
@@ -97,6 +116,16 @@ impl Control {
             .into_iter()
             .find(|one| *one as u8 == phase)
             .unwrap_or(Phase::Busy)
+    }
+
+    /// The deadline that ended the connection, if one did.
+    pub(crate) fn cut(&self) -> Option<Cut> {
+        let cut = self.0.cut.load(Ordering::Relaxed);
+        [Cut::Silent, Cut::Head, Cut::Idle, Cut::Unread].into_iter().find(|one| *one as u8 == cut)
+    }
+
+    fn cut_off(&self, cut: Cut) {
+        self.0.cut.store(cut as u8, Ordering::Relaxed);
     }
 }
 
@@ -165,6 +194,11 @@ impl<S> Wire<S> {
         self.control.set_linger(true);
     }
 
+    /// The deadline that ended the connection, if one did.
+    pub(crate) fn cut(&self) -> Option<Cut> {
+        self.control.cut()
+    }
+
     fn phase_since(&mut self) -> (Phase, Instant) {
         let phase = self.control.phase();
         if phase != self.seen.0 {
@@ -179,12 +213,18 @@ impl<S> Wire<S> {
         }
         match self.phase_since() {
             // The time since accept counts: a head has its deadline from the beginning.
-            (Phase::Silent, since) => self.seen = (Phase::Head, since),
-            (Phase::Idle, _) => self.seen = (Phase::Head, Instant::now()),
+            (Phase::Silent, since) => self.begin_head(since),
+            (Phase::Idle, _) => self.begin_head(Instant::now()),
             (Phase::Head | Phase::Busy, _) => {}
         }
         self.control.set(self.seen.0);
         self.meter.as_mut().map_or(Ok(()), |meter| meter.charge(bytes))
+    }
+
+    /// Should the head be refused, the rest of it is still on its way.
+    fn begin_head(&mut self, since: Instant) {
+        self.seen = (Phase::Head, since);
+        self.control.set_linger(true);
     }
 }
 
@@ -212,14 +252,16 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
             return Poll::Ready(this.note_read(buf.filled().len() - before));
         }
         let (phase, since) = this.phase_since();
-        let waits_max = match phase {
-            Phase::Silent | Phase::Head => this.deadlines.head,
-            Phase::Idle => this.deadlines.idle,
+        let (waits_max, cut) = match phase {
+            Phase::Silent => (this.deadlines.head, Cut::Silent),
+            Phase::Head => (this.deadlines.head, Cut::Head),
+            Phase::Idle => (this.deadlines.idle, Cut::Idle),
             Phase::Busy => return Poll::Pending,
         };
         ready!(this.reading.poll_at(cx, since + waits_max));
-        match phase {
-            Phase::Idle => Poll::Ready(Ok(())), // As if the peer had hung up: nobody is owed a word.
+        this.control.cut_off(cut);
+        match cut {
+            Cut::Idle => Poll::Ready(Ok(())), // As if the peer had hung up: nobody is owed a word.
             _ => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
         }
     }
@@ -286,6 +328,7 @@ impl<S> Wire<S> {
             return result;
         }
         ready!(self.writing.poll_after(cx, self.deadlines.write));
+        self.control.cut_off(Cut::Unread);
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer does not read")))
     }
 }

@@ -119,6 +119,8 @@ async fn peers_that_say_nothing_are_closed_while_others_work() {
     for mut raw in silent {
         assert!(raw.rest().await.is_empty());
     }
+    ended(&inside, "silent", 100).await;
+    ended(&inside, "trickling", 100).await;
     assert_eq!(inside.stop().await, ["m f=1.5 1"]);
 }
 
@@ -135,7 +137,63 @@ async fn a_kept_connection_may_idle_longer_than_a_head_may_take_but_not_for_ever
     let answered = Instant::now();
     assert!(raw.rest().await.is_empty(), "closed without a word");
     assert!(answered.elapsed() >= 3 * MOMENT, "after {:?}", answered.elapsed());
+    ended(&inside, "idle", 1).await;
     inside.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_not_http_is_told_so_and_counted() {
+    let inside = Inside::start(Settings::default()).await;
+    let hellos: [&[u8]; 4] = [
+        b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"POST /write HTTP/1.1\r\nhost here\r\n\r\n",
+    ];
+    for (at, hello) in (1..).zip(hellos) {
+        let mut raw = Raw::connect(inside.port).await;
+        raw.send(hello).await;
+        let told = String::from_utf8(raw.rest().await).unwrap();
+        assert!(told.starts_with("HTTP/1.1 400 "), "{hello:02x?}: {told}");
+        ended(&inside, "malformed", at).await;
+    }
+    // Half a head, and gone.
+    let mut raw = Raw::connect(inside.port).await;
+    raw.send(b"GET /ping HTTP/1.1\r\nho").await;
+    drop(raw);
+    ended(&inside, "hung_up", 1).await;
+    assert_eq!(ask(inside.port, "POST /write", &[], b"m f=1.5 1").await.status, 204);
+    inside.stop().await;
+}
+
+/// Requests without end and no answer read: the sockets' buffers are full soon.
+#[tokio::test]
+async fn a_peer_that_never_reads_its_answers_is_closed_and_counted() {
+    let inside = Inside::start(limited(|http| http.write_max = MOMENT)).await;
+    let mut raw = Raw::connect(inside.port).await;
+    let requests = b"GET /v1/nothing HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1000);
+    let flood = async {
+        let mut sent = 0_u64;
+        while tokio::io::AsyncWriteExt::write_all(&mut raw.stream, &requests).await.is_ok() {
+            sent += requests.len() as u64;
+        }
+        sent
+    };
+    let sent = tokio::time::timeout(PATIENCE, flood).await.expect("it is closed");
+    assert!(sent < 200 << 20, "{sent} bytes were taken from a peer that does not read");
+    ended(&inside, "unread", 1).await;
+    assert_eq!(ask(inside.port, "POST /write", &[], b"m f=1.5 1").await.status, 204);
+    inside.stop().await;
+}
+
+/// Waits until so many connections have been counted as ended for this reason; there are no more.
+async fn ended(inside: &Inside, reason: &'static str, connections: u64) {
+    let began = Instant::now();
+    while inside.stats.ended(reason) < connections {
+        assert!(began.elapsed() < PATIENCE, "{reason}: {}", inside.stats.ended(reason));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(inside.stats.ended(reason), connections, "{reason}");
 }
 
 /// A head of a kilobyte a line for ever.
@@ -155,11 +213,8 @@ async fn an_endless_head_is_refused() {
     };
     tokio::time::timeout(PATIENCE, fill).await.unwrap();
     let rest = raw.rest().await;
-    assert!(
-        rest.is_empty() || rest.starts_with(b"HTTP/1.1 431 "),
-        "{}",
-        String::from_utf8_lossy(&rest)
-    );
+    assert!(rest.starts_with(b"HTTP/1.1 431 "), "{}", String::from_utf8_lossy(&rest));
+    ended(&inside, "head_too_large", 1).await;
     inside.stop().await;
 }
 

@@ -39,6 +39,7 @@ async fn at_shutdown_what_was_read_is_acknowledged_before_the_goodbye() {
     let (answers, code, reason) = device.goodbye().await;
     assert_eq!(answers.last(), Some(&json!({"ack": 2})));
     assert_eq!((code, reason.as_str()), (1001, "shutting down"));
+    assert_eq!(inside.stats.websocket.ended("shutting_down"), 1);
     drop(device);
     assert_eq!(inside.stop().await.len(), 2);
 }
@@ -57,6 +58,7 @@ async fn what_was_sent_before_a_goodbye_is_stored_although_nobody_waits() {
         lines.extend(inside.some_lines().await);
     }
     assert_eq!(lines.len(), 10);
+    assert_eq!(inside.stats.websocket.ended("left"), 1);
     drop(device);
     inside.stop().await;
 }
@@ -79,6 +81,7 @@ async fn a_message_that_is_too_large_ends_the_connection_after_the_answers_befor
         device.say(Message::Frame(frame)).await;
     }
     assert_eq!(device.goodbye().await.1, 1009);
+    assert_eq!(inside.stats.websocket.ended("too_large"), 2);
     drop(device);
     inside.stop().await;
 }
@@ -95,6 +98,8 @@ async fn what_is_not_utf8_or_not_websocket_is_called_so() {
     let frame = Frame::message("lost", OpCode::Data(Data::Continue), true);
     device.say(Message::Frame(frame)).await;
     assert_eq!(device.goodbye().await.1, 1002);
+    assert_eq!(inside.stats.websocket.ended("utf8"), 1);
+    assert_eq!(inside.stats.websocket.ended("protocol"), 1);
     drop(device);
     inside.stop().await;
 }

@@ -133,6 +133,7 @@ async fn a_peer_that_never_reads_is_cut_off_and_costs_nobody_else_anything() {
     tokio::time::timeout(PATIENCE, async { tokio::join!(cut_off, other) })
         .await
         .expect("never cut off");
+    assert_eq!(inside.stats.websocket.ended("unread"), 1);
     inside.stop().await;
 }
 
@@ -151,6 +152,7 @@ async fn large_messages_beyond_the_memory_there_is_end_their_connection_with_a_w
     };
     let Some(Ok(Message::Close(Some(frame)))) = said else { panic!("{said:?} {sent:?}") };
     assert_eq!(u16::from(frame.code), 1013);
+    assert_eq!(inside.stats.websocket.ended("memory"), 1);
     small.send(r#"{"t":1.5}"#).await;
     assert!(small.acked(1).await.is_empty());
     drop(small);
@@ -178,6 +180,7 @@ async fn a_silent_peer_is_asked_and_then_closed() {
     assert!(still_open.is_none(), "{still_open:?}");
     assert_eq!(&said[..2], [0x89, 0], "a ping");
     assert_eq!(said[2], 0x88, "a close");
+    assert_eq!(inside.stats.websocket.ended("silent"), 1);
     assert_eq!(u16::from_be_bytes([said[4], said[5]]), 1008);
     drop(alive);
     inside.stop().await;

@@ -22,8 +22,14 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::{DRAIN_MAX, Port, refusal::Why, routes::Routes, stats::Endpoint};
+use super::{
+    DRAIN_MAX, Port,
+    refusal::Why,
+    routes::Routes,
+    stats::{Ended, Endpoint},
+};
 use crate::listen::wire::Control;
+use crate::listen::wire::Cut;
 use crate::listen::wire::Deadlines;
 use crate::listen::wire::Phase;
 use crate::listen::wire::Wire;
@@ -61,6 +67,10 @@ impl Link {
         *self.upgrade.lock().unwrap_or_else(PoisonError::into_inner) = Some(upgrade);
     }
 
+    fn is_upgrade(&self) -> bool {
+        self.upgrade.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     fn take_upgrade(&self) -> Option<Upgrade> {
         self.upgrade.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -74,7 +84,8 @@ where
 {
     let link = Link::new(Control::new());
     let wire = Wire::new(stream, deadlines(&port), link.control.clone());
-    requests(wire, &link, &port, &routes).await;
+    let ended = requests(wire, &link, &port, &routes).await;
+    port.stats.ended_one(ended);
     let Some(upgrade) = link.take_upgrade() else { return };
     let upgraded = match timeout(REFUSE_MAX, upgrade.upgraded).await {
         Ok(Ok(upgraded)) => upgraded,
@@ -137,7 +148,7 @@ fn deadlines(port: &Port) -> Deadlines {
 }
 
 /// Answers requests until the connection ends, or becomes something else.
-async fn requests<S>(wire: Wire<S>, link: &Link, port: &Arc<Port>, routes: &Routes)
+async fn requests<S>(wire: Wire<S>, link: &Link, port: &Arc<Port>, routes: &Routes) -> Ended
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -162,11 +173,27 @@ where
             Ok(ended) => ended,
             // A request that is being answered keeps its own deadlines; half a head does not.
             Err(_) if link.control.phase() == Phase::Busy => connection.await,
-            Err(_) => return,
+            Err(_) => return Ended::ShuttingDown,
         }
     };
-    if let Err(error) = ended {
+    if let Err(error) = &ended {
         debug!(%error, "connection ended");
+    }
+    why_ended(link, port, &ended)
+}
+
+fn why_ended(link: &Link, port: &Port, ended: &hyper::Result<()>) -> Ended {
+    match (link.control.cut(), ended) {
+        (Some(Cut::Silent), _) => Ended::Silent,
+        (Some(Cut::Head), _) => Ended::Trickling,
+        (Some(Cut::Idle), _) => Ended::Idle,
+        (Some(Cut::Unread), _) => Ended::Unread,
+        (None, Err(error)) if error.is_parse_too_large() => Ended::HeadTooLarge,
+        (None, Err(error)) if error.is_parse() => Ended::Malformed,
+        (None, Err(_)) => Ended::HungUp,
+        (None, Ok(())) if link.is_upgrade() => Ended::WebSocket,
+        (None, Ok(())) if port.shutdown.is_cancelled() => Ended::ShuttingDown,
+        (None, Ok(())) => Ended::Closed,
     }
 }
 

@@ -19,7 +19,32 @@ pub struct Stats {
     /// Seconds from the last byte of a request to its durability.
     pub ack_latency: Histogram,
     answers: Family<AnswerLabels, Counter>,
-    refused: Family<RefusedLabels, Counter>,
+    refused: Family<ReasonLabels, Counter>,
+    ended: Family<ReasonLabels, Counter>,
+}
+
+/// Why a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// In order: the peer closed it between two requests, or either side had said it would.
+    Closed,
+    /// It became a WebSocket.
+    WebSocket,
+    /// Not a byte in time.
+    Silent,
+    /// Half a request head in time.
+    Trickling,
+    /// Nothing for too long after an answer.
+    Idle,
+    /// A peer that does not read what it is sent.
+    Unread,
+    /// No HTTP, answered 400 where that can be.
+    Malformed,
+    /// Answered 431, or 414 for the path.
+    HeadTooLarge,
+    /// In the middle of a request.
+    HungUp,
+    ShuttingDown,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,18 +66,24 @@ struct AnswerLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RefusedLabels {
+struct ReasonLabels {
     reason: &'static str,
 }
 
 impl Default for Stats {
     fn default() -> Self {
+        let ended = Family::default();
+        for one in Ended::ALL {
+            // There from the beginning: a reason that is seen for the first time is a rise.
+            drop(ended.get_or_create(&ReasonLabels { reason: one.label() }));
+        }
         Self {
             ports: accept::Stats::default(),
             websocket: ws::Stats::default(),
             ack_latency: Histogram::new(ACK_LATENCY_BUCKETS),
             answers: Family::default(),
             refused: Family::default(),
+            ended,
         }
     }
 }
@@ -65,6 +96,8 @@ impl Stats {
         registry.register("http_requests", help, self.answers.clone());
         let help = "Requests refused as a whole, by reason";
         registry.register("http_refused", help, self.refused.clone());
+        let help = "Connections of the HTTP port that ended, by reason";
+        registry.register("http_ended", help, self.ended.clone());
         self.websocket.register(registry);
     }
 
@@ -78,13 +111,22 @@ impl Stats {
         Endpoint::ALL.into_iter().map(count).sum()
     }
 
+    /// Connections that ended for this reason, by its label.
+    pub fn ended(&self, reason: &'static str) -> u64 {
+        self.ended.get(&ReasonLabels { reason }).map_or(0, |counter| counter.get())
+    }
+
+    pub(super) fn ended_one(&self, ended: Ended) {
+        self.ended.get_or_create(&ReasonLabels { reason: ended.label() }).inc();
+    }
+
     pub(super) fn answered_one(&self, endpoint: Endpoint, status: StatusCode) {
         let status = class_label(status.as_u16() / 100);
         self.answers.get_or_create(&AnswerLabels { endpoint: endpoint.label(), status }).inc();
     }
 
     pub(super) fn refused_one(&self, why: Why) {
-        self.refused.get_or_create(&RefusedLabels { reason: why.label() }).inc();
+        self.refused.get_or_create(&ReasonLabels { reason: why.label() }).inc();
     }
 }
 
@@ -95,6 +137,36 @@ fn class_label(class: u16) -> &'static str {
         3 => "3xx",
         4 => "4xx",
         _ => "5xx",
+    }
+}
+
+impl Ended {
+    const ALL: [Self; 10] = [
+        Self::Closed,
+        Self::WebSocket,
+        Self::Silent,
+        Self::Trickling,
+        Self::Idle,
+        Self::Unread,
+        Self::Malformed,
+        Self::HeadTooLarge,
+        Self::HungUp,
+        Self::ShuttingDown,
+    ];
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::WebSocket => "websocket",
+            Self::Silent => "silent",
+            Self::Trickling => "trickling",
+            Self::Idle => "idle",
+            Self::Unread => "unread",
+            Self::Malformed => "malformed",
+            Self::HeadTooLarge => "head_too_large",
+            Self::HungUp => "hung_up",
+            Self::ShuttingDown => "shutting_down",
+        }
     }
 }
 
@@ -156,6 +228,7 @@ mod tests {
             "tidegate_http_requests_total{endpoint=\"write\",status=\"2xx\"} 1",
             "tidegate_http_requests_total{endpoint=\"other\",status=\"2xx\"} 4",
             "tidegate_http_refused_total{reason=\"full\"} 1",
+            "tidegate_http_ended_total{reason=\"unread\"} 0",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }

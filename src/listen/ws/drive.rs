@@ -20,8 +20,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::session::{Session, Stopped};
+use super::stats::Ended;
 use crate::intake::Format;
 use crate::listen::room;
+use crate::listen::wire::Cut;
 use crate::listen::wire::Wire;
 
 type Socket<S> = WebSocketStream<Wire<S>>;
@@ -95,6 +97,7 @@ pub(super) async fn serve<S>(
         }
     };
     debug!(?end, "websocket ends");
+    session.count_end(end.why(socket.get_ref().cut()));
     finish(session, socket, end).await;
 }
 
@@ -204,6 +207,24 @@ impl End {
                 debug!(%error, "websocket protocol broken");
                 Self::Said(CloseCode::Protocol, "this is not what RFC 6455 asks for")
             }
+        }
+    }
+}
+
+impl End {
+    /// For the counters; `cut` is the deadline of the wire that passed.
+    fn why(&self, cut: Option<Cut>) -> Ended {
+        match self {
+            Self::Gone if cut == Some(Cut::Unread) => Ended::Unread,
+            Self::Gone => Ended::HungUp,
+            Self::Closed => Ended::Left,
+            Self::Said(CloseCode::Away, _) => Ended::ShuttingDown,
+            Self::Said(CloseCode::Error, _) => Ended::Journal,
+            Self::Said(CloseCode::Policy, _) => Ended::Silent,
+            Self::Said(CloseCode::Size, _) => Ended::TooLarge,
+            Self::Said(CloseCode::Invalid, _) => Ended::Utf8,
+            Self::Said(CloseCode::Again, _) => Ended::Memory,
+            Self::Said(..) => Ended::Protocol,
         }
     }
 }

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::{
     Limits, Numbered, Stats,
+    stats::Ended,
     unanswered::{Batch, Nack, Unanswered},
 };
 use crate::intake::Body;
@@ -114,6 +115,10 @@ impl<'a> Session<'a> {
 
     pub(super) fn intake(&self) -> &Intake {
         &self.intake
+    }
+
+    pub(super) fn count_end(&self, ended: Ended) {
+        self.stats.ended_one(ended);
     }
 
     /// Decodes one message, or sends it back.
