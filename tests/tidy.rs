@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::support::show;
+
 /// Top first, as DESIGN section 3 has it. A module may import only from the rows below its own:
 /// row mates never import each other.
 const LAYERS: &[&[&str]] = &[
@@ -88,6 +90,6 @@ fn the_largest_files_are_known() {
         all_sources().into_iter().map(|(path, text)| (text.lines().count(), path)).collect();
     sizes.sort_unstable_by(|a, b| b.cmp(a));
     for (lines, path) in sizes.iter().take(8) {
-        println!("{lines:>6}  {}", path.strip_prefix(root()).unwrap().display());
+        show(&format!("{lines:>5} lines: {}", path.strip_prefix(root()).unwrap().display()));
     }
 }

@@ -44,6 +44,11 @@ pub fn missing(part: &str, how: &str) {
     );
 }
 
+/// Prints a figure that a test has measured. Straight to the descriptor, like `missing`.
+pub fn show(line: &str) {
+    io::stderr().write_all(format!("\nMEASURED: {line}\n").as_bytes()).unwrap();
+}
+
 /// Where `./check` keeps what it builds and installs outside the tree.
 pub fn cache() -> PathBuf {
     let base = env::var_os("XDG_CACHE_HOME").map_or_else(
