@@ -182,6 +182,11 @@ impl Gateway {
             .sum()
     }
 
+    /// The same of a counter, which is a whole number.
+    pub fn count(&self, name: &str, labels: &[&str]) -> u64 {
+        format!("{:.0}", self.metric(name, labels)).parse().unwrap()
+    }
+
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }
