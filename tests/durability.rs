@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::support::rig::{Rig, is_long, mqtt, websocket};
+use crate::support::{
+    rig::{Rig, is_long, mqtt, websocket},
+    show,
+};
 
 /// Time for the fleet to get its last answers after the last kill.
 const DRAIN_MAX: Duration = Duration::from_mins(1);
@@ -24,16 +27,19 @@ async fn nothing_acknowledged_is_lost_by_sigkill_at_random_moments() {
     let period = Duration::from_millis(100);
     let fleet = rig.fleet(vec![mqtt("m", 25, period), websocket("w", 25, period)]);
     let watch = fleet.watch();
-    let mut acknowledged_before = 0;
+    let (mut acknowledged_before, mut with_progress) = (0, 0);
     for (round, moment) in (0..rounds).zip(moments(1)) {
         tokio::time::sleep(moment).await;
         rig.gateway.kill();
         rig.gateway.run();
         let acknowledged = watch.look().acknowledged;
         println!("round {round}: killed after {moment:?}, {acknowledged} acknowledged so far");
+        with_progress += u64::from(acknowledged > acknowledged_before);
         acknowledged_before = acknowledged_before.max(acknowledged);
     }
     assert!(acknowledged_before > 1_000, "the rounds were too short: {acknowledged_before}");
+    show(&format!("{rounds} kills, {with_progress} of them after new acknowledgements"));
+    assert!(with_progress >= rounds * 3 / 4, "{with_progress} of {rounds} rounds had any progress");
     let ledger = fleet.stop_and_drain(DRAIN_MAX).await.unwrap();
     rig.delivered();
     let verdict = rig.verdict(&ledger);
