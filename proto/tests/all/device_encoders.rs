@@ -43,9 +43,13 @@ fn the_python_encoder_writes_our_bytes() {
     writes_our_bytes(&mut command);
 }
 
-#[expect(clippy::print_stderr, reason = "a test that did not run says so")]
+/// Fails where nothing may be skipped.
 fn skipped(program: &str, error: &std::io::Error) {
-    eprintln!("SKIPPED: {program} cannot be run ({error}); its encoder is not checked here");
+    let line = format!("{program} cannot be run ({error}); its encoder is not checked here");
+    // Straight to the descriptor: the test runner keeps back what a passing test prints.
+    std::io::stderr().write_all(format!("\nSKIPPED: {line}\n").as_bytes()).expect("stderr");
+    let is_set = |name: &str, value: &str| std::env::var(name).is_ok_and(|is| is == value);
+    assert!(!is_set("CI", "true") && !is_set("TIDEGATE_REQUIRE_ALL", "1"), "{line}");
 }
 
 fn writes_our_bytes(driver: &mut Command) {
