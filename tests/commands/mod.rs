@@ -9,11 +9,14 @@ mod status;
 use std::{ffi::OsStr, fs, path::PathBuf, time::Duration};
 
 use assert_cmd::Command;
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::support::{
     gateway::{Gateway, Setup},
     http::post,
+    process::Process,
+    wait_for,
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -77,6 +80,29 @@ fn a_demo_ends_balanced_and_keeps_what_it_is_told_to_keep() {
     let lines = fs::read_to_string(kept.join("readings/demo.lp")).unwrap();
     let stored = format!("\nstored {}  missing 0\n", lines.lines().count());
     assert!(said.out.contains(&stored), "no `{stored}` in {}", said.out);
+}
+
+/// Ctrl-C is how the README says that a demo ends.
+#[test]
+fn a_demo_that_is_interrupted_ends_balanced() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    command.env_remove("TIDEGATE_CONFIG").arg("demo").arg("--dir").arg(dir.path().join("kept"));
+    let mut demo = Process::spawn("tidegate demo", command, &dir.path().join("log"));
+    wait_for("readings in the demo's files", PATIENCE, || {
+        demo.check_alive();
+        let lines = fs::read_to_string(dir.path().join("kept/readings/demo.lp"));
+        if lines.is_ok_and(|lines| lines.lines().count() > 20) { Ok(()) } else { Err(demo.log()) }
+    });
+    demo.signal(Signal::INT);
+    let status = demo.ended(PATIENCE);
+    let said = demo.log();
+    assert_eq!(status.code(), Some(0), "{status}\n{said}");
+    for words in
+        ["stopping: SIGINT\n", "\nLOST       0\nPHANTOM    0\nWRONG      0\n", "\nbalanced: "]
+    {
+        assert!(said.contains(words), "no `{words}` in\n{said}");
+    }
 }
 
 #[test]
