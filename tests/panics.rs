@@ -5,7 +5,10 @@
 use std::time::Duration;
 
 use crate::support::{
-    rig::{OUTPUT, Rig, mqtt, websocket},
+    gateway::Setup,
+    http::post,
+    mosquitto::{self, Mosquitto},
+    rig::{OUTPUT, RULE, Rig, mqtt, websocket},
     wait_for,
 };
 
@@ -19,10 +22,20 @@ async fn dies_and_loses_nothing(stage: &str, passage: u64, said: &str) {
     let mut rig = Rig::start("").await;
     let status = rig.gateway.terminate(END_MAX);
     assert!(status.success(), "without a fault it ends well: {status}");
+    dies(&mut rig, (stage, passage), said, |_| {}).await;
+}
 
+/// The same with a gateway that is stopped; `provoke` brings what the fleet does not.
+async fn dies(
+    rig: &mut Rig,
+    (stage, passage): (&str, u64),
+    said: &str,
+    provoke: impl FnOnce(&Rig),
+) {
     rig.gateway.run_with(&[("TIDEGATE_FAULT", &format!("panic:{stage}:{passage}"))]);
     let period = Duration::from_millis(20);
     let fleet = rig.fleet(vec![mqtt("m", 10, period), websocket("w", 10, period)]);
+    provoke(rig);
     let status = rig.gateway.ended(END_MAX);
     let log = rig.gateway.log();
     assert_eq!(status.code(), Some(1), "{status}\n{log}");
@@ -37,7 +50,7 @@ async fn dies_and_loses_nothing(stage: &str, passage: u64, said: &str) {
     });
     let ledger = fleet.stop_and_drain(Duration::from_mins(1)).await.unwrap();
     rig.delivered();
-    let verdict = rig.verdict(&ledger);
+    let verdict = rig.verdict_of(&ledger, |row| row.measurement != "mqtt");
     assert!(verdict.is_clean() && verdict.acknowledged > before, "{verdict}");
 }
 
@@ -67,4 +80,46 @@ async fn a_journal_whose_keeper_panics_ends_the_process() {
 async fn an_output_that_panics_ends_the_process() {
     let said = format!("stage died stage=\"output {OUTPUT}\"");
     dies_and_loses_nothing("output", 5, &said).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_letter_reader_that_panics_ends_the_process() {
+    let mut rig = Rig::start("").await;
+    rig.gateway.terminate(END_MAX);
+    dies(&mut rig, ("rejects", 1), "stage died stage=\"rejects\"", |rig| {
+        let answer = post(rig.gateway.http_port, "/v1/readings", &[], b"{\"device\":").unwrap();
+        assert_eq!(answer.status, 400, "{answer:?}");
+    })
+    .await;
+    // What was refused is still in the journal, and comes to the dead letters now.
+    let letters = rig.gateway.dir().join("dead-letters/intake/dead.ndjson");
+    wait_for("the dead letter", END_MAX, || {
+        let text = std::fs::read_to_string(&letters).unwrap_or_default();
+        if text.contains("undecodable") { Ok(()) } else { Err(text) }
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_that_panics_ends_the_process() {
+    let Some(broker) = Mosquitto::start() else { return };
+    let mut rig = Rig::start("").await;
+    rig.gateway.terminate(END_MAX);
+    let collector = format!(
+        "{RULE}[[broker]]\nurl = \"mqtt://127.0.0.1:{}\"\ntopics = [\"tele/#\"]\n{}",
+        broker.port,
+        rig.output_table()
+    );
+    rig.gateway.configure(&Setup { journal: "", tables: &collector });
+    dies(&mut rig, ("broker", 1), "stage died stage=\"broker:", |_| {
+        broker.wait_subscribed("tele/#");
+        let message = ["-q", "1", "-t", "tele/kept", "-m", "{\"v\":1}"];
+        mosquitto::publish(broker.port, &message).unwrap();
+    })
+    .await;
+    // It was not acknowledged: the broker has kept it, and brings it again.
+    wait_for("the broker's message", END_MAX, || {
+        let rows = rig.database.rows();
+        let found = rows.iter().any(|row| row.measurement == "mqtt");
+        if found { Ok(()) } else { Err(format!("{} rows", rows.len())) }
+    });
 }

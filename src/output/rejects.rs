@@ -107,6 +107,8 @@ impl<R: Receipt> Rejects<R> {
     }
 
     fn take(&mut self, lease: Lease<R>) {
+        #[cfg(feature = "faults")]
+        journal::fault::point("rejects");
         let Lease { seq, frame, receipt } = lease;
         let gathered = &mut self.gathered;
         let mut arrival_ns = i64::MAX;

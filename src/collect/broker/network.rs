@@ -214,6 +214,8 @@ impl Network<'_> {
     fn decode(&mut self, publishes: &[Publish], guard: OwnedSemaphorePermit) -> Burst {
         let mut burst = Burst { gather: None, messages: Vec::new(), guard };
         for publish in publishes {
+            #[cfg(feature = "faults")]
+            journal::fault::point("broker");
             if publish.qos != QoS::AtMostOnce {
                 let fingerprint = self.carry.fingerprint(&publish.topic, &publish.payload);
                 burst.messages.push(Message {
