@@ -1,5 +1,5 @@
 //! The corpora of the fuzz targets hold, without a nightly compiler. (Those of the formats are
-//! replayed in `proto/tests/corpus.rs`.)
+//! replayed in `proto/tests/all/corpus.rs`.)
 
 #[path = "../fuzz/checks/mqtt.rs"]
 mod mqtt;

@@ -1,4 +1,4 @@
-//! One task per output: lease -> process -> batch -> sink, and back: confirm.
+//! One thread per output: lease -> process -> batch -> sink, and back: confirm.
 //!
 //! ```text
 //!  journal --lease.rs--> gather.rs --batch.rs--> [one sealed batch] --deliver.rs--> requests_max deliveries
