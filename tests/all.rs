@@ -20,6 +20,7 @@ mod delivery;
 mod durability;
 mod faults;
 mod fleet;
+mod hostile;
 mod http;
 mod metrics;
 mod mqtt;

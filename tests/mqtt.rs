@@ -6,5 +6,5 @@ mod foreign;
 mod full;
 mod hostile;
 mod published;
-mod rig;
+pub mod rig;
 mod rumqtt;

@@ -17,25 +17,25 @@ use tokio_tungstenite::{
 use crate::support::inside::PATIENCE;
 
 /// A client that somebody else wrote.
-struct Device(WebSocketStream<TcpStream>);
+pub struct Device(WebSocketStream<TcpStream>);
 
 impl Device {
-    async fn connect(port: u16, query: &str) -> Self {
+    pub async fn connect(port: u16, query: &str) -> Self {
         let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         let url = format!("ws://127.0.0.1:{port}/v1/stream{query}");
         Self(client_async(url, stream).await.unwrap().0)
     }
 
-    async fn send(&mut self, text: &str) {
+    pub async fn send(&mut self, text: &str) {
         self.say(Message::text(text)).await;
     }
 
-    async fn say(&mut self, message: Message) {
+    pub async fn say(&mut self, message: Message) {
         timeout(PATIENCE, self.0.send(message)).await.expect("not read").unwrap();
     }
 
     /// The next answer; pings and pongs pass by.
-    async fn answer(&mut self) -> Value {
+    pub async fn answer(&mut self) -> Value {
         let answer = self.next_within(PATIENCE).await.expect("no answer");
         match answer {
             Ok(Message::Text(text)) => serde_json::from_str(&text).unwrap(),
@@ -43,7 +43,7 @@ impl Device {
         }
     }
 
-    async fn next_within(&mut self, time: Duration) -> Option<Result<Message, Error>> {
+    pub async fn next_within(&mut self, time: Duration) -> Option<Result<Message, Error>> {
         let next = async {
             loop {
                 match self.0.next().await {
@@ -57,7 +57,7 @@ impl Device {
     }
 
     /// Until the message of this number is acknowledged; the nacks on the way.
-    async fn acked(&mut self, number: u64) -> Vec<Value> {
+    pub async fn acked(&mut self, number: u64) -> Vec<Value> {
         let mut nacks = Vec::new();
         loop {
             let answer = self.answer().await;
@@ -70,7 +70,7 @@ impl Device {
     }
 
     /// A ping comes back, whatever else comes before it.
-    async fn ping(&mut self) {
+    pub async fn ping(&mut self) {
         self.say(Message::Ping("are you there".into())).await;
         let pong =
             async { while !matches!(self.0.next().await.unwrap().unwrap(), Message::Pong(_)) {} };
@@ -78,7 +78,7 @@ impl Device {
     }
 
     /// The goodbye of the other side, and what it said before.
-    async fn goodbye(&mut self) -> (Vec<Value>, u16, String) {
+    pub async fn goodbye(&mut self) -> (Vec<Value>, u16, String) {
         let mut before = Vec::new();
         loop {
             match self.next_within(PATIENCE).await.expect("no goodbye").unwrap() {
