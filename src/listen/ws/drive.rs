@@ -26,6 +26,9 @@ use crate::listen::room;
 use crate::listen::wire::Cut;
 use crate::listen::wire::Wire;
 
+/// To a named stream whose numbers cannot go on after a message was sent back.
+const LATER: &str = "later: send again what was not acknowledged";
+
 type Socket<S> = WebSocketStream<Wire<S>>;
 
 /// Why a connection ends.
@@ -173,8 +176,7 @@ where
         Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) | Err(_)) | None => {}
     }
     if session.is_cut() {
-        let reason = "later: send again what was not acknowledged";
-        return ControlFlow::Break(End::Said(CloseCode::Again, reason));
+        return ControlFlow::Break(End::Said(CloseCode::Again, LATER));
     }
     ControlFlow::Continue(())
 }
@@ -223,6 +225,7 @@ impl End {
             Self::Said(CloseCode::Policy, _) => Ended::Silent,
             Self::Said(CloseCode::Size, _) => Ended::TooLarge,
             Self::Said(CloseCode::Invalid, _) => Ended::Utf8,
+            Self::Said(CloseCode::Again, LATER) => Ended::SentBack,
             Self::Said(CloseCode::Again, _) => Ended::Memory,
             Self::Said(..) => Ended::Protocol,
         }

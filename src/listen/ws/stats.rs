@@ -40,6 +40,8 @@ pub(super) enum Ended {
     TooLarge,
     /// Too many large messages at a time, over all streams.
     Memory,
+    /// A named stream of which a message was not taken: it is to begin again from there.
+    SentBack,
     /// The journal failed.
     Journal,
     ShuttingDown,
@@ -93,7 +95,7 @@ impl Stats {
 }
 
 impl Ended {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Left,
         Self::HungUp,
         Self::Unread,
@@ -102,6 +104,7 @@ impl Ended {
         Self::Utf8,
         Self::TooLarge,
         Self::Memory,
+        Self::SentBack,
         Self::Journal,
         Self::ShuttingDown,
     ];
@@ -116,6 +119,7 @@ impl Ended {
             Self::Utf8 => "utf8",
             Self::TooLarge => "too_large",
             Self::Memory => "memory",
+            Self::SentBack => "sent_back",
             Self::Journal => "journal",
             Self::ShuttingDown => "shutting_down",
         }
