@@ -3,7 +3,10 @@
 //! Only durable frames are in it: a segment's extent grows after the sync and before the durable
 //! mark is published, so whoever has read the mark finds every frame at or below it here.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
 
 use crate::Books;
 
@@ -15,6 +18,7 @@ pub(crate) struct Segment {
     /// As of `first_seq`.
     pub(crate) books: Books,
     extent: Mutex<Extent>,
+    is_kept: AtomicBool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +43,17 @@ pub(crate) enum Place {
     Closed {
         id: u64,
         by_newer: bool,
+        /// As far as its header tells.
+        begins: Option<Begin>,
     },
+}
+
+/// Where a segment begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Begin {
+    pub(crate) first_seq: u64,
+    /// As of `first_seq`.
+    pub(crate) books: Books,
 }
 
 /// Where the frame with a sequence number must be looked for.
@@ -60,7 +74,8 @@ pub(crate) struct Catalog {
 
 impl Segment {
     pub(crate) fn new(id: u64, salt: u64, first_seq: u64, books: Books, extent: Extent) -> Self {
-        Self { id, salt, first_seq, books, extent: Mutex::new(extent) }
+        let is_kept = AtomicBool::new(false);
+        Self { id, salt, first_seq, books, extent: Mutex::new(extent), is_kept }
     }
 
     pub(crate) fn extent(&self) -> Extent {
@@ -80,6 +95,16 @@ impl Segment {
         extent.end = end;
         extent.last = last;
         extent.books = books;
+    }
+
+    /// Something in it counts as lost because the disk does not let us read it: somebody else may
+    /// get it out. It goes to quarantine instead of being freed.
+    pub(crate) fn keep(&self) {
+        self.is_kept.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_kept(&self) -> bool {
+        self.is_kept.load(Ordering::Acquire)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -110,8 +135,9 @@ impl Catalog {
         self.lock().clone()
     }
 
-    pub(crate) fn first(&self) -> Option<Arc<Segment>> {
-        self.lock().iter().find_map(Place::known).map(Arc::clone)
+    /// Where an output begins that needs everything; `None` if there is nothing.
+    pub(crate) fn oldest(&self) -> Option<Begin> {
+        self.lock().first().map(Place::begin)
     }
 
     pub(crate) fn get(&self, id: u64) -> Option<Arc<Segment>> {
@@ -134,7 +160,7 @@ impl Catalog {
             match place {
                 Place::Known(segment) if segment.is_empty() => {}
                 Place::Known(segment) => return Found::Segment(Arc::clone(segment)),
-                Place::Closed { id, by_newer } => {
+                Place::Closed { id, by_newer, .. } => {
                     return Found::Closed { id: *id, by_newer: *by_newer };
                 }
             }
@@ -152,6 +178,16 @@ impl Place {
         match self {
             Self::Known(segment) => segment.id,
             Self::Closed { id, .. } => *id,
+        }
+    }
+
+    /// If nothing tells, from the very first number on.
+    pub(crate) fn begin(&self) -> Begin {
+        match self {
+            Self::Known(segment) => Begin { first_seq: segment.first_seq, books: segment.books },
+            Self::Closed { begins, .. } => {
+                begins.unwrap_or(Begin { first_seq: 1, books: Books::default() })
+            }
         }
     }
 
@@ -187,7 +223,7 @@ mod tests {
             known(7, 40, 39), // Prepared for, and empty.
             known(1, 5, 9),
             known(2, 12, 14),
-            Place::Closed { id: 4, by_newer: true },
+            Place::Closed { id: 4, by_newer: true, begins: None },
             known(6, 30, 39),
         ]);
         for (seq, expected) in [

@@ -33,11 +33,13 @@ pub struct Dumped {
 /// Hands the frames from `from` on to `each`, in order, until it returns `false`.
 pub fn dump(dir: &Path, from: Seq, mut each: impl FnMut(Dumped) -> bool) -> io::Result<()> {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(dir));
-    let surveyed = survey::segments(&*disk, &verify::entries(&*disk)?);
+    let surveyed = survey::segments(&*disk, &verify::entries(&*disk)?)?;
     let begins: Vec<_> = surveyed.iter().map(survey::begins).collect();
     for (index, surveyed) in surveyed.into_iter().enumerate() {
         let next = begins.iter().skip(index + 1).find_map(|first_seq| *first_seq);
-        if next.is_none_or(|next| next > from.0) && !segment(surveyed, from.0, next, &mut each) {
+        if next.is_none_or(|next| next > from.0)
+            && !segment(&*disk, surveyed, from.0, next, &mut each)?
+        {
             break;
         }
     }
@@ -46,13 +48,18 @@ pub fn dump(dir: &Path, from: Seq, mut each: impl FnMut(Dumped) -> bool) -> io::
 
 /// `false` when enough was seen. Frames from `next` on are superseded by the next segment.
 fn segment(
+    disk: &dyn Disk,
     surveyed: Surveyed,
     from: u64,
     next: Option<u64>,
     each: &mut impl FnMut(Dumped) -> bool,
-) -> bool {
-    let Surveyed { id, bytes, what: What::Segment { header, trailer, file } } = surveyed else {
-        return true;
+) -> io::Result<bool> {
+    let Surveyed { id, bytes, what: What::Segment { header, trailer } } = surveyed else {
+        return Ok(true);
+    };
+    let file = match disk.open(&segment::name(id)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        other => other?,
     };
     let end = trailer.map_or(bytes.saturating_sub(PAGE).max(HEADER_END), |trailer| trailer.end);
     let mut zstd = Decompressor::default();
@@ -73,10 +80,10 @@ fn segment(
             frame: open(&header, &body, &mut zstd),
         };
         if !each(dumped) {
-            return false;
+            return Ok(false);
         }
     }
-    true
+    Ok(true)
 }
 
 fn open(

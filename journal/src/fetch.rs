@@ -10,11 +10,13 @@ mod item;
 use std::{
     io,
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 use bytes::Bytes;
 pub(crate) use item::Item;
 use item::{is_torn, missing, pass};
+use tokio::time::Instant;
 use tracing::error;
 use zstd::bulk::Decompressor;
 
@@ -24,13 +26,18 @@ use crate::PositionAlarm;
 use crate::catalog::{Found, Segment};
 use crate::frame::{FrameHeader, Unreadable};
 use crate::quarantine;
-use crate::scan::{Body, Scan, Scanned};
+use crate::scan::{Body, Scan, Scanned, Stuck};
 use crate::segment;
 use crate::shared::{FrameAt, Shared, lock};
 
 /// One fetch returns about so much payload.
 const FETCH_BYTES: usize = 512 * 1024;
 const FETCH_ITEMS: usize = 256;
+
+/// A page that cannot be read may be a cable, or a disk that is busy with itself: only after so long
+/// and so many tries it counts as lost.
+const UNREADABLE_MAX: Duration = Duration::from_mins(1);
+const TRIES_MIN: u32 = 5;
 
 /// A group has no more frames than this, so a gap that is larger is not a torn one.
 const TORN_GAP_MAX: u64 = 1 << 16;
@@ -46,6 +53,17 @@ pub(crate) struct Fetcher {
     readings: u64,
     /// What it stopped at, to say so once.
     stopped: Option<Stopped>,
+    /// The page that it could not read the last time.
+    waiting: Option<Waiting>,
+}
+
+/// For a page of the disk.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    segment: u64,
+    at: u64,
+    since: Instant,
+    tries: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +97,7 @@ impl std::fmt::Debug for Fetcher {
 impl Fetcher {
     pub(crate) fn new(shared: Arc<Shared>, kind: Kind, next: u64, readings: u64) -> Self {
         let zstd = Decompressor::default();
-        Self { shared, kind, zstd, open: None, next, readings, stopped: None }
+        Self { shared, kind, zstd, open: None, next, readings, stopped: None, waiting: None }
     }
 
     pub(crate) fn next(&self) -> u64 {
@@ -159,6 +177,7 @@ impl Fetcher {
                         bytes += frame.payload.len();
                     }
                     items.push(item);
+                    self.stopped = None;
                 }
                 Step::Nothing => {}
                 Step::End if self.is_given_up() => break,
@@ -218,7 +237,8 @@ impl Fetcher {
             }
         };
         self.stopped = None;
-        let scan = Scan::new(file, segment.salt, segment.end(), &self.shared.limits);
+        let mut scan = Scan::new(file, segment.salt, segment.end(), &self.shared.limits);
+        scan.stop_at_unreadable(0);
         self.open = Some(Open { segment, scan, garbage: Vec::new() });
         true
     }
@@ -249,6 +269,7 @@ impl Fetcher {
                 }
                 return Step::Nothing;
             }
+            Some(Scanned::Unreadable(stuck)) => return self.wait_for(open, stuck),
             Some(Scanned::Frame { header, .. }) if header.seq < next => return Step::Nothing,
             Some(Scanned::Frame { at, header, body }) => (at, header, body),
         };
@@ -276,6 +297,29 @@ impl Fetcher {
             Body::Good(stored) => header.open(stored, &mut self.zstd),
         };
         self.took(open, at, &header, payload)
+    }
+
+    /// Stops before a page that cannot be read, for a while; then what is in it is lost.
+    fn wait_for(&mut self, open: &mut Open, stuck: Stuck) -> Step {
+        let (segment, at) = (open.segment.id, stuck.at);
+        let waiting = match self.waiting {
+            Some(it) if (it.segment, it.at) == (segment, at) => {
+                Waiting { tries: it.tries + 1, ..it }
+            }
+            _ => Waiting { segment, at, since: Instant::now(), tries: 1 },
+        };
+        self.waiting = Some(waiting);
+        if self.is_given_up()
+            || waiting.tries < TRIES_MIN
+            || waiting.since.elapsed() < UNREADABLE_MAX
+        {
+            self.stop_at(segment, PositionAlarm::Stopped, "a page that cannot be read");
+            return Step::Stop;
+        }
+        error!(segment = segment::name(segment), at, "a page stays unreadable: it counts as lost");
+        open.segment.keep();
+        open.scan.stop_at_unreadable(stuck.to);
+        Step::Nothing
     }
 
     /// The next frame is here, whole or not.
@@ -347,7 +391,10 @@ impl Fetcher {
         let mut is_news = false;
         let torn = segment.extent().torn;
         let is_torn = |seq| is_torn(&torn, seq);
-        if upto - self.next > TORN_GAP_MAX || !(self.next..upto).all(is_torn) {
+        // Behind what could not be read when the journal was opened, numbers go on far away.
+        let is_leap =
+            upto == segment.first_seq && segment::is_after_leap(segment.id, segment.first_seq);
+        if !is_leap && (upto - self.next > TORN_GAP_MAX || !(self.next..upto).all(is_torn)) {
             is_news = self.name_missing(upto - 1, "missing frames");
         }
         self.next = upto;

@@ -49,7 +49,10 @@ impl GivingWay {
         }
         let at = match self.at {
             Some(at) if at.segment == oldest.id => at,
-            _ => At { segment: oldest.id, since: now, is_newer: holds_newer(shared, &oldest) },
+            _ => {
+                let Some(is_newer) = holds_newer(shared, &oldest) else { return false };
+                At { segment: oldest.id, since: now, is_newer }
+            }
         };
         self.at = Some(at);
         let last = oldest.last();
@@ -93,12 +96,12 @@ fn give_way(shared: &Shared, oldest: &Segment, holders: &[Arc<Position>]) {
 }
 
 /// Whether a frame of a later release is in it: then it waits for that release. Only what was there
-/// when the journal was opened can hold one.
-fn holds_newer(shared: &Shared, segment: &Segment) -> bool {
+/// when the journal was opened can hold one. `None`: it cannot be read, and may hold one.
+fn holds_newer(shared: &Shared, segment: &Segment) -> Option<bool> {
     if segment.id >= shared.own_from {
-        return false;
+        return Some(false);
     }
-    let Ok(file) = shared.disk.open(&segment::name(segment.id)) else { return false };
+    let file = shared.disk.open(&segment::name(segment.id)).ok()?;
     let mut scan = Scan::new(file, segment.salt, segment.end(), &shared.limits);
     while let Some(scanned) = scan.next(|_| false) {
         if let Scanned::Frame { header, .. } = scanned
@@ -106,8 +109,8 @@ fn holds_newer(shared: &Shared, segment: &Segment) -> bool {
         {
             let name = segment::name(segment.id);
             error!(name, seq = header.seq, "a later release wrote it: it does not give way");
-            return true;
+            return Some(true);
         }
     }
-    false
+    (scan.unreadable == 0).then_some(false)
 }

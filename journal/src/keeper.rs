@@ -21,6 +21,7 @@ use crate::desk::Work;
 use crate::giving_way::GivingWay;
 use crate::options::PAGE;
 use crate::position::Position;
+use crate::quarantine;
 use crate::segment::{self, Trailer};
 use crate::shared::Shared;
 use crate::spare;
@@ -184,6 +185,13 @@ fn free(shared: &Shared, now: Instant) -> bool {
         if segment.id == shared.active.load(Ordering::Acquire) || !is_passed(shared, segment, now) {
             return freed;
         }
+        if segment.is_kept() {
+            if !set_aside(shared, segment) {
+                return freed;
+            }
+            shared.catalog.remove(segment.id);
+            continue;
+        }
         let bytes = segment.extent().allocated;
         if !spare::recycle(shared, segment.id) && !remove(shared, segment.id, bytes) {
             return freed; // In order, or a gap would open before what stays.
@@ -193,6 +201,22 @@ fn free(shared: &Shared, now: Instant) -> bool {
         debug!(segment = segment::name(segment.id), "segment freed");
     }
     freed
+}
+
+/// Into quarantine, as a whole.
+fn set_aside(shared: &Shared, segment: &Segment) -> bool {
+    let name = segment::name(segment.id);
+    match quarantine::take(&*shared.disk, &name, shared.limits.bytes_max) {
+        Ok(removed) => {
+            shared.release(removed);
+            warn!(name, "a segment with pages that cannot be read goes to quarantine");
+            true
+        }
+        Err(error) => {
+            warn!(name, %error, "segment cannot be set aside");
+            false
+        }
+    }
 }
 
 fn is_passed(shared: &Shared, segment: &Segment, now: Instant) -> bool {

@@ -85,7 +85,7 @@ impl Offline {
         if !self.entries.iter().any(is_its) {
             return Err(ForgetError::Unknown(id.clone()));
         }
-        let newest = position::newest_generation(&*self.disk, id.as_str());
+        let newest = position::newest_generation(&*self.disk, id.as_str())?;
         Ok(forget::remove_files(&*self.disk, id.as_str(), newest)?)
     }
 }

@@ -180,7 +180,7 @@ pub(crate) fn find_position(shared: &Arc<Shared>, id: &OutputId, start: Start) -
     }
     let position =
         Position::new(id.clone(), Ledger::default(), Slots::none(), None, Care::default());
-    let (low, base) = match (start, shared.catalog.first()) {
+    let (low, base) = match (start, shared.catalog.oldest()) {
         (Start::Oldest, Some(first)) => (first.first_seq - 1, first.books.of(position.kind)),
         (Start::Oldest, None) | (Start::New, _) => {
             let at = shared.books();

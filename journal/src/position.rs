@@ -311,26 +311,27 @@ pub(crate) fn kind_of(id: &OutputId) -> Kind {
 }
 
 /// Of the newest valid record, of whatever release and journal; 0 if there is none.
-pub(crate) fn newest_generation(disk: &dyn Disk, id: &str) -> u64 {
-    let slots = [0, 1].map(|slot| read_slot(disk, id, slot));
+pub(crate) fn newest_generation(disk: &dyn Disk, id: &str) -> io::Result<u64> {
+    let slots = [read_slot(disk, id, 0)?, read_slot(disk, id, 1)?];
     let generations = slots.iter().flatten().map(|read| match &read.parsed {
         Parsed::Valid(record) => record.generation,
         Parsed::Newer { generation, .. } => *generation,
         Parsed::Damaged => 0,
     });
-    generations.max().unwrap_or(0)
+    Ok(generations.max().unwrap_or(0))
 }
 
 /// Reads one of an output's two files; `None` if it is not there. One that cannot be read, or has
-/// no valid record, is damaged.
-pub(crate) fn read_slot(disk: &dyn Disk, id: &str, slot: u64) -> Option<Read> {
+/// no valid record, is damaged. Fails only if no file may be opened.
+pub(crate) fn read_slot(disk: &dyn Disk, id: &str, slot: u64) -> io::Result<Option<Read>> {
     let name = name(id, slot);
     let file = match disk.open(&name) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if disk::is_out_of_files(&error) => return Err(error),
         Err(error) => {
             warn!(name, %error, "position cannot be opened");
-            return Some(Read { parsed: Parsed::Damaged, file: None, bytes: PAGE });
+            return Ok(Some(Read { parsed: Parsed::Damaged, file: None, bytes: PAGE }));
         }
     };
     let bytes = file.len().unwrap_or(PAGE);
@@ -341,7 +342,7 @@ pub(crate) fn read_slot(disk: &dyn Disk, id: &str, slot: u64) -> Option<Read> {
             Parsed::Damaged
         }
     };
-    Some(Read { parsed, file: Some(file), bytes })
+    Ok(Some(Read { parsed, file: Some(file), bytes }))
 }
 
 /// The first page, and what the record says it has beyond.

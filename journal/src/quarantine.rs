@@ -41,12 +41,13 @@ pub(crate) fn keep_frame(shared: &Shared, output: &str, seq: u64, payload: &[u8]
 }
 
 /// Moves a whole file there. What is in quarantine longest gives way when a quarter of the
-/// journal's bytes would be exceeded: the journal must stay able to take.
-pub(crate) fn take(disk: &dyn Disk, name: &str, bytes_max: u64) -> io::Result<()> {
+/// journal's bytes would be exceeded: the journal must stay able to take. Returns how many bytes gave way.
+pub(crate) fn take(disk: &dyn Disk, name: &str, bytes_max: u64) -> io::Result<u64> {
     let mut there = disk.list(FOLDER)?;
     there.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     let bytes = disk.open(name)?.len()?;
     let mut used: u64 = there.iter().map(|entry| entry.bytes).sum();
+    let before = used;
     for entry in there {
         if used + bytes <= bytes_max / WHOLE_SHARE {
             break;
@@ -57,7 +58,8 @@ pub(crate) fn take(disk: &dyn Disk, name: &str, bytes_max: u64) -> io::Result<()
     }
     disk.rename(name, &format!("{FOLDER}/{name}"))?;
     disk.sync_dir(FOLDER)?;
-    disk.sync_dir("")
+    disk.sync_dir("")?;
+    Ok(before - used)
 }
 
 /// Copies a damaged stretch of a segment, unless there is a copy, or the folder would take more

@@ -79,6 +79,12 @@ pub(crate) struct Trailer {
     pub(crate) torn: Vec<(u64, u64)>,
 }
 
+/// How far numbers may have gone in segments up to that id, whatever is in them: no segment holds as
+/// many frames.
+pub(crate) fn leap(id: u64) -> u64 {
+    id.min(u64::from(u32::MAX)) << 32
+}
+
 pub(crate) fn name(id: u64) -> String {
     format!("seg-{id:016x}.log")
 }
@@ -89,6 +95,12 @@ pub(crate) fn id_of(name: &str) -> Option<u64> {
         return None;
     }
     u64::from_str_radix(digits, 16).ok()
+}
+
+/// Whether a segment that begins so was begun after a [`leap`]: the numbers before it were not used.
+pub(crate) fn is_after_leap(id: u64, first_seq: u64) -> bool {
+    let before = first_seq.saturating_sub(1);
+    before > 0 && before.trailing_zeros() >= 32 && before < leap(id)
 }
 
 impl Header {

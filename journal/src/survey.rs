@@ -28,7 +28,6 @@ pub(crate) enum What {
     Segment {
         header: Header,
         trailer: Option<Trailer>,
-        file: Arc<dyn File>,
     },
     /// Prepared or recycled, and never used since.
     Unused,
@@ -62,6 +61,8 @@ pub(crate) struct Content {
     pub(crate) holes: Vec<(u64, u64)>,
     /// Stretches without a header that are not zeros.
     pub(crate) garbage: Vec<(u64, u64)>,
+    /// Pages that the disk did not let us read: what is in them is not known, and not lost.
+    pub(crate) unreadable: u64,
     /// Numbers and offsets of the frames after `durable_upto`.
     unproven: VecDeque<(u64, u64)>,
 }
@@ -84,19 +85,23 @@ pub(crate) struct BadFrame {
     pub(crate) readings: u32,
 }
 
-pub(crate) fn segments(disk: &dyn Disk, entries: &[Entry]) -> Vec<Surveyed> {
-    let named = |entry: &Entry| Some((segment::id_of(&entry.name)?, entry.bytes));
-    let mut found: Vec<_> = entries
-        .iter()
-        .filter_map(named)
-        .filter_map(|(id, bytes)| match look(disk, id, bytes) {
+/// Keeps no file open: there may be more of them than this process may open. Fails only if it may
+/// open none, which tells nothing about the files.
+pub(crate) fn segments(disk: &dyn Disk, entries: &[Entry]) -> io::Result<Vec<Surveyed>> {
+    let mut found = Vec::new();
+    for entry in entries {
+        let Some(id) = segment::id_of(&entry.name) else { continue };
+        let bytes = entry.bytes;
+        match look(disk, id, bytes) {
             // A living journal frees segments while `verify` walks.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            looked => Some(Surveyed { id, bytes, what: looked.unwrap_or_else(What::Unreadable) }),
-        })
-        .collect();
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if disk::is_out_of_files(&error) => return Err(error),
+            Err(error) => found.push(Surveyed { id, bytes, what: What::Unreadable(error) }),
+            Ok(what) => found.push(Surveyed { id, bytes, what }),
+        }
+    }
     found.sort_unstable_by_key(|surveyed| surveyed.id);
-    found
+    Ok(found)
 }
 
 /// The first number in it, where that can be told.
@@ -127,7 +132,7 @@ fn look(disk: &dyn Disk, id: u64, bytes: u64) -> io::Result<What> {
         HeaderPage::Valid(header) if header.id != id => What::Unused,
         HeaderPage::Valid(header) => {
             let trailer = last(HEADER_END)?.and_then(|page| Trailer::of(&page, &header));
-            What::Segment { header, trailer, file }
+            What::Segment { header, trailer }
         }
         HeaderPage::Newer { first_seq, .. } => What::Newer { first_seq },
         // A header is durable before the first frame is written: with frames, a blank one is lost.
@@ -168,6 +173,7 @@ pub(crate) fn content(
         bad: Vec::new(),
         holes: Vec::new(),
         garbage: Vec::new(),
+        unreadable: 0,
         unproven: VecDeque::new(),
     };
     let mut zstd = Decompressor::default();
@@ -180,9 +186,11 @@ pub(crate) fn content(
                 }
             }
             Scanned::Frame { header, .. } if header.seq <= content.last || header.seq >= below => {}
+            Scanned::Unreadable(_) => {} // Not asked for.
             Scanned::Frame { at, header, body } => content.take(at, &header, &body, &mut zstd),
         }
     }
+    content.unreadable = scan.unreadable;
     content
 }
 

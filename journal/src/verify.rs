@@ -97,18 +97,18 @@ pub(crate) fn entries(disk: &dyn Disk) -> io::Result<Vec<Entry>> {
 
 pub(crate) fn verify_disk(disk: &Arc<dyn Disk>, entries: &[Entry]) -> io::Result<Verified> {
     let limits = Limits::default();
-    let positions = positions(&**disk, entries);
+    let positions = positions(&**disk, entries)?;
     let quarantine = disk.list(quarantine::FOLDER).or_else(none_if_missing)?;
     let quarantine: Vec<_> =
         quarantine.into_iter().map(|entry| (entry.name, entry.bytes)).collect();
-    let surveyed = survey::segments(&**disk, entries);
-    let begins: Vec<_> = surveyed.iter().map(survey::begins).collect();
+    let surveyed = survey::segments(&**disk, entries)?;
+    let begins: Vec<_> = surveyed.iter().map(|it| Some((survey::begins(it)?, it.id))).collect();
     let highest = positions.iter().map(|(_, mark)| *mark).max().unwrap_or(0);
     let mut segments = Vec::new();
     let mut books = Books::default();
     for (index, surveyed) in surveyed.into_iter().enumerate() {
-        let next = begins.iter().skip(index + 1).find_map(|first_seq| *first_seq);
-        let Some((report, after)) = segment(&**disk, surveyed, next, highest, &limits) else {
+        let next = begins.iter().skip(index + 1).find_map(|begins| *begins);
+        let Some((report, after)) = segment(&**disk, surveyed, next, highest, &limits)? else {
             continue;
         };
         books = after.unwrap_or(books);
@@ -125,12 +125,13 @@ fn none_if_missing(error: io::Error) -> io::Result<Vec<Entry>> {
 }
 
 /// With the highest number that each knows of.
-fn positions(disk: &dyn Disk, entries: &[Entry]) -> Vec<(PositionReport, u64)> {
+fn positions(disk: &dyn Disk, entries: &[Entry]) -> io::Result<Vec<(PositionReport, u64)>> {
     let mut ids: Vec<_> = entries.iter().filter_map(|entry| position::id_of(&entry.name)).collect();
     ids.sort_unstable();
     ids.dedup();
     let report = |id: OutputId| {
-        let slots = [0, 1].map(|slot| position::read_slot(disk, id.as_str(), slot));
+        let [first, second] = [0, 1].map(|slot| position::read_slot(disk, id.as_str(), slot));
+        let slots = [first?, second?];
         let mut report = PositionReport {
             id,
             records_valid: 0,
@@ -152,19 +153,19 @@ fn positions(disk: &dyn Disk, entries: &[Entry]) -> Vec<(PositionReport, u64)> {
                 (report.base, report.passed) = (record.base, record.passed);
             }
         }
-        (report, mark)
+        Ok((report, mark))
     };
     ids.into_iter().map(report).collect()
 }
 
-/// With the books after it. `None` if a living journal freed it meanwhile.
+/// With the books after it. `next`: where the next segment begins, and its id. `None` if a living journal freed it meanwhile.
 fn segment(
     disk: &dyn Disk,
     surveyed: Surveyed,
-    next: Option<u64>,
+    next: Option<(u64, u64)>,
     highest: u64,
     limits: &Limits,
-) -> Option<(SegmentReport, Option<Books>)> {
+) -> io::Result<Option<(SegmentReport, Option<Books>)>> {
     let mut report = SegmentReport {
         name: segment::name(surveyed.id),
         bytes: surveyed.bytes,
@@ -178,15 +179,23 @@ fn segment(
     };
     let mut books = None;
     match surveyed.what {
-        What::Segment { header, trailer, file } => {
+        What::Segment { header, trailer } => {
+            let file = match disk.open(&segment::name(surveyed.id)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                other => other?,
+            };
             let end = surveyed.bytes.saturating_sub(PAGE).max(HEADER_END);
             let end = trailer.as_ref().map_or(end, |trailer| trailer.end);
-            let below = next.unwrap_or(u64::MAX);
+            let below = next.map_or(u64::MAX, |(first_seq, _)| first_seq);
             let content = survey::content(&file, &header, end, below, limits);
             if !survey::is_still(disk, &header, surveyed.bytes) {
-                return None;
+                return Ok(None);
             }
-            let known = next.map_or(highest, |next| next - 1);
+            let known = match next {
+                Some((next, id)) if segment::is_after_leap(id, next) => content.last,
+                Some((next, _)) => next - 1,
+                None => highest,
+            };
             report.first = Seq(header.first_seq);
             report.last = Seq(content.last);
             report.frames = content.frames;
@@ -205,7 +214,7 @@ fn segment(
         What::Damaged { .. } => report.state = SegmentState::Damaged,
         What::Unreadable(error) => report.state = SegmentState::Unreadable(error.to_string()),
     }
-    Some((report, books))
+    Ok(Some((report, books)))
 }
 
 /// What its trailer vouches for and is not there, is corrupt.

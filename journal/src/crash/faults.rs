@@ -15,6 +15,8 @@ pub(super) struct Plan {
     pub(super) drops_oldest: bool,
     /// One in so many, of what changes something; and of reads.
     pub(super) calls_fail: (u32, u32),
+    /// One in so many reads while the journal opens.
+    pub(super) reads_fail_in_recovery: u32,
     /// In some lives no output of the configuration claims `cloud`.
     pub(super) leaves_unclaimed: bool,
 }
@@ -22,7 +24,7 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn draw(rng: &mut fastrand::Rng) -> Self {
         let sync_fails = rng.bool();
-        Self {
+        let mut plan = Self {
             sync_fails_one_in: if sync_fails { rng.u32(3..40) } else { 0 },
             sync_fails_in_recovery: sync_fails && rng.u8(0..4) == 0,
             bits_flip: rng.u8(0..4) == 0,
@@ -35,12 +37,23 @@ impl Plan {
                 _ => (0, 0),
             },
             leaves_unclaimed: rng.u8(0..4) == 0,
+            reads_fail_in_recovery: 0,
+        };
+        if plan.calls_fail.1 > 0 && rng.bool() {
+            plan.reads_fail_in_recovery = rng.u32(5..60);
         }
+        plan
     }
 
     /// Nothing is damaged that was durable: then everything is exact.
     pub(super) fn is_strict(&self) -> bool {
         !self.bits_flip && !self.sync_fails_in_recovery && self.calls_fail.1 == 0
+    }
+
+    /// What cannot be read today is there tomorrow, and nothing else happens to what was durable:
+    /// then no acknowledged frame may be named as lost that somebody still needs.
+    pub(super) fn loses_nothing(&self) -> bool {
+        !self.bits_flip && !self.sync_fails_in_recovery
     }
 
     /// Only where later groups prove that it was durable: before the segment with the last group.

@@ -27,6 +27,10 @@ pub(super) struct Model {
     counts_are_vague: bool,
     /// No bits flip and no sync fails during recovery: then everything is exact.
     strict: bool,
+    /// Reads may fail, but nothing that was durable is damaged.
+    loses_nothing: bool,
+    /// A segment could not be read when the journal was opened: what is in it is not in the books.
+    was_closed: bool,
 }
 
 #[derive(Debug, Default)]
@@ -40,11 +44,13 @@ struct Output {
     /// Counted as dropped; and confirmed all the same, later.
     dropped: BTreeSet<u64>,
     late: BTreeSet<u64>,
+    /// In any life: a record that says so may be unreadable at one open, and not at the next.
+    ever_dropped: BTreeSet<u64>,
 }
 
 impl Model {
-    pub(super) fn new(strict: bool) -> Self {
-        Self { strict, ..Self::default() }
+    pub(super) fn new(strict: bool, loses_nothing: bool) -> Self {
+        Self { strict, loses_nothing, ..Self::default() }
     }
 
     pub(super) fn is_strict(&self) -> bool {
@@ -118,6 +124,7 @@ impl Model {
         for (seq, frame) in behind {
             if frame.is_for(id) && !output.done.contains(seq) {
                 output.dropped.insert(*seq);
+                output.ever_dropped.insert(*seq);
                 output.late.remove(seq);
                 readings += frame.readings;
             }
@@ -163,13 +170,14 @@ impl Model {
     }
 
     pub(super) fn opened(&mut self, report: &Recovery, shared: &Shared) -> Result<(), String> {
-        self.lost.extend(&report.corrupt);
+        self.lose(&report.corrupt)?;
         if self.strict && (!report.corrupt.is_empty() || !report.quarantined.is_empty()) {
             return Err(format!("damage where there is none: {report:?}"));
         }
-        if !report.closed.is_empty() {
+        if self.strict && !report.closed.is_empty() {
             return Err(format!("segments that cannot be read: {report:?}"));
         }
+        self.was_closed |= !report.closed.is_empty();
         let newest = self.acknowledged.last_key_value().map_or(0, |(seq, _)| *seq);
         if shared.durable() < newest && !self.is_lost(newest) {
             return Err(format!(
@@ -201,7 +209,10 @@ impl Model {
             if output.dropped.contains(seq) {
                 dropped += frame.readings;
                 late += if output.late.contains(seq) { frame.readings } else { 0 };
-            } else if !output.confirmed.contains(seq) && !self.is_lost(*seq) {
+            } else if !output.confirmed.contains(seq)
+                && !self.is_lost(*seq)
+                && !self.may_be_dropped(output, *seq)
+            {
                 return Err(format!("{id} leads: {low}, but frame {seq} is not confirmed"));
             }
         }
@@ -218,10 +229,31 @@ impl Model {
     }
 
     pub(super) fn gaps(&mut self, gaps: &[(u64, u64)]) -> Result<(), String> {
-        self.lost.extend(gaps);
+        self.lose(gaps)?;
         if self.strict && !gaps.is_empty() {
             return Err(format!("gaps where there are none: {gaps:?}"));
         }
+        Ok(())
+    }
+
+    /// Numbers that were never used may be named as well: what is in a segment that cannot be read
+    /// is not known.
+    fn lose(&mut self, gaps: &[(u64, u64)]) -> Result<(), String> {
+        for (first, last) in gaps {
+            for (seq, frame) in self.acknowledged.range(*first..=*last) {
+                let needs = |id: &&OutputId| {
+                    let output = &self.outputs[*id];
+                    frame.is_for(id)
+                        && !output.confirmed.contains(seq)
+                        && !output.dropped.contains(seq)
+                        && !self.may_be_dropped(output, *seq)
+                };
+                if self.loses_nothing && self.outputs.keys().any(|id| needs(&id)) {
+                    return Err(format!("frame {seq} is named as lost, and is there"));
+                }
+            }
+        }
+        self.lost.extend(gaps);
         Ok(())
     }
 
@@ -233,7 +265,8 @@ impl Model {
                 position.ledger(|ledger| (ledger.low, ledger.done(), ledger.base));
             let journaled = shared.books().books.of(position.kind);
             let durable = shared.durable();
-            if low != durable || done + base != journaled || fates.total() != done {
+            let is_balanced = self.was_closed || done + base == journaled;
+            if low != durable || !is_balanced || fates.total() != done {
                 return Err(format!(
                     "{id}: low {low} of {durable}, done {done} of {journaled}, {fates:?}"
                 ));
@@ -245,6 +278,7 @@ impl Model {
                     && !output.delivered.contains_key(seq)
                     && !output.dropped.contains(seq)
                     && !self.is_lost(*seq)
+                    && !self.may_be_dropped(output, *seq)
                 {
                     return Err(format!("LOST: {id} never had frame {seq} ({frame:?})"));
                 }
@@ -273,6 +307,10 @@ impl Model {
             }
         }
         if expected == *books { Ok(()) } else { Err(format!("{books:?}, not {expected:?}")) }
+    }
+
+    fn may_be_dropped(&self, output: &Output, seq: u64) -> bool {
+        !self.strict && output.ever_dropped.contains(&seq)
     }
 
     fn is_lost(&self, seq: u64) -> bool {

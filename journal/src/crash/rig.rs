@@ -88,13 +88,13 @@ impl Rig {
             mutant,
             ..Limits::default()
         };
-        let strict = plan.is_strict();
+        let (strict, loses_nothing) = (plan.is_strict(), plan.loses_nothing());
         Self {
             disk: SimDisk::new(rng.u64(..), SPACE),
             rng,
             limits,
             plan,
-            model: Model::new(strict),
+            model: Model::new(strict, loses_nothing),
             now: Instant::now(),
             next_id: 1,
             last_segment: 0,
@@ -313,7 +313,7 @@ impl Rig {
 
     /// Opens, again and again if the power fails meanwhile.
     fn reopen(&mut self) -> Checked {
-        self.disk.set_call_failures(0, 0);
+        self.disk.set_call_failures(0, self.plan.reads_fail_in_recovery);
         if !self.plan.sync_fails_in_recovery {
             self.disk.set_sync_failures(0);
         }
@@ -322,6 +322,7 @@ impl Rig {
                 self.disk.cut_after(self.rng.u64(0..25));
             }
             let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
+            let before = self.disk.files();
             let opened = open::prepare(disk, Path::new("sim"), self.limits);
             if self.disk.is_off() {
                 drop(opened);
@@ -329,6 +330,12 @@ impl Rig {
                 continue;
             }
             let (shared, report) = opened.map_err(|error| format!("it does not start: {error}"))?;
+            let after = self.disk.files();
+            if let Some(name) =
+                report.closed.iter().find(|name| before.get(*name) != after.get(*name))
+            {
+                return Err(format!("{name} cannot be read, and is not as it was"));
+            }
             self.model.find_unsure(&shared)?;
             self.model.opened(&report, &shared)?;
             let unclaimed = self.plan.leaves_unclaimed && self.rng.bool();

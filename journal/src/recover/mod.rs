@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! survey every segment file:  unused -> removed       damaged header -> quarantine
-//!                             a later release's, unreadable -> left alone, readers stop there
+//!                             a later release's, unreadable (in part) -> left alone, readers stop there
 //! positions: the newest valid record of each output
 //! each segment without a trailer: scan -> what is missing at or below the durable mark is lost
 //!                             (named, kept in quarantine), above it torn -> sync, cut, seal
-//! next number = 1 + the highest that anything here knows of
+//! next number = 1 + the highest that anything here knows of; if the newest segment cannot be read,
+//!                             a leap beyond all that could be in it
 //! ```
 //! Promises: what was acknowledged is found, or named as lost; nothing that cannot be read today
 //! is destroyed; an error in any of these steps costs that step, never the start. Every step can
@@ -17,10 +18,11 @@ mod tail;
 
 use std::{io, sync::Arc};
 
+use tail::{Recovered, Tail};
 use tracing::{error, info, warn};
 
 use crate::Books;
-use crate::catalog::{Extent, Place, Segment};
+use crate::catalog::{Begin, Extent, Place, Segment};
 use crate::disk::{Disk, Entry};
 use crate::frame::FRAME_HEADER;
 use crate::open::Recovery;
@@ -50,6 +52,8 @@ struct Recovering<'a> {
     report: Recovery,
     /// The highest sequence number that may have been used.
     highest: u64,
+    /// Nothing tells how far the numbers went: the newest segments cannot be read.
+    is_vague: bool,
     /// Bytes in the directory, at most.
     allocated: u64,
 }
@@ -62,18 +66,19 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, limits: &Limits) -> io::Result<Found
         limits,
         report: Recovery::default(),
         highest: 0,
+        is_vague: false,
         allocated: allocated_before,
     };
     recovering.remove_drafts(&entries);
-    let surveyed = survey::segments(&**disk, &entries);
+    let surveyed = survey::segments(&**disk, &entries)?;
     let next_id = 1 + surveyed.iter().map(|surveyed| surveyed.id).max().unwrap_or(0);
-    let records = positions::read(&**disk, &entries);
+    let records = positions::read(&**disk, &entries)?;
     let journal = journal_id(&surveyed)
         .or_else(|| positions::journal_id(&records))
         .unwrap_or_else(|| new_journal_id(&**disk));
     let marks = positions::marks(&records, journal);
     recovering.highest = marks.highest;
-    let (places, mut books) = recovering.segments(surveyed, journal, marks);
+    let (places, mut books) = recovering.segments(surveyed, journal, marks)?;
     let positions = positions::positions(records, journal, &places, limits);
     for position in &positions {
         books.at_least(position.kind, position.ledger(|ledger| ledger.base + ledger.passed));
@@ -83,7 +88,10 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, limits: &Limits) -> io::Result<Found
         warn!(%error, "directory cannot be synced");
     }
     let allocated = allocated(&**disk)?;
-    let Recovering { mut report, highest, .. } = recovering;
+    let Recovering { mut report, mut highest, is_vague, .. } = recovering;
+    if is_vague {
+        highest = highest.max(segment::leap(next_id - 1));
+    }
     report.segments = places.len() as u64;
     if report != Recovery::default() {
         info!(?report, "journal recovered");
@@ -151,31 +159,42 @@ impl Recovering<'_> {
         surveyed: Vec<Surveyed>,
         journal: [u8; 16],
         marks: Marks,
-    ) -> (Vec<Place>, Books) {
-        let begins: Vec<Option<u64>> = surveyed.iter().map(survey::begins).collect();
+    ) -> io::Result<(Vec<Place>, Books)> {
+        let begins: Vec<Begins> = surveyed.iter().map(Begins::of).collect();
         let mut places = Vec::new();
         let mut books = Books::default();
         for (index, surveyed) in surveyed.into_iter().enumerate() {
             let Surveyed { id, bytes, what } = surveyed;
-            let next = begins.iter().skip(index + 1).find_map(|first_seq| *first_seq);
+            let next = next_of(&begins, index);
             match what {
                 What::Segment { header, .. } if header.journal != journal => {
                     self.quarantine(id, bytes, None, "another journal's segment", &mut places);
                 }
-                What::Segment { header, trailer, file } => {
-                    let scanned = tail::Tail { header, file, bytes, next, marks };
-                    let (segment, after) = self.segment(&scanned, trailer);
+                What::Segment { header, trailer } => {
+                    let first_seq = header.first_seq;
+                    let begins = Begin { first_seq, books: header.books };
+                    let tail = Tail { header, bytes, next, marks };
+                    let (recovered, after) = self.segment(&tail, trailer)?;
                     books = after;
-                    places.extend(segment.map(|segment| Place::Known(Arc::new(segment))));
+                    self.is_vague = matches!(recovered, Recovered::Unreadable(_));
+                    match recovered {
+                        Recovered::Segment(segment) => places.push(Place::Known(Arc::new(segment))),
+                        Recovered::Empty => {}
+                        Recovered::Unreadable(why) => {
+                            places.push(self.leave(id, &why, false, Some(begins)));
+                        }
+                    }
                 }
                 What::Unused => self.remove(&segment::name(id)),
                 What::Newer { first_seq } => {
-                    self.leave(id, "written by a later release", true, &mut places);
+                    let begins = Begin { first_seq, books };
+                    let why = "written by a later release";
+                    places.push(self.leave(id, why, true, Some(begins)));
                     self.highest = self.highest.max(first_seq + frames_max(bytes));
                 }
                 What::Unreadable(error) => {
-                    self.leave(id, &error.to_string(), false, &mut places);
-                    self.highest += frames_max(bytes);
+                    places.push(self.leave(id, &error.to_string(), false, None));
+                    self.is_vague = true;
                 }
                 What::Damaged { trailer } => {
                     let trailer = trailer.as_ref();
@@ -183,17 +202,18 @@ impl Recovering<'_> {
                 }
             }
         }
-        (places, books)
+        Ok((places, books))
     }
 
     /// A sealed segment is taken as its trailer says; another is scanned, cut and sealed.
-    fn segment(&mut self, tail: &tail::Tail, trailer: Option<Trailer>) -> (Option<Segment>, Books) {
-        let Some(trailer) = trailer.filter(|trailer| tail.next.is_none_or(|n| trailer.last < n))
+    fn segment(&mut self, tail: &Tail, trailer: Option<Trailer>) -> io::Result<(Recovered, Books)> {
+        let Some(trailer) =
+            trailer.filter(|trailer| tail.next.seq().is_none_or(|n| trailer.last < n))
         else {
             return tail::recover(self, tail);
         };
         self.highest = self.highest.max(trailer.last);
-        if tail.next.is_none() {
+        if matches!(tail.next, Next::None) {
             self.name_lost(tail.header.id, &[(trailer.last + 1, tail.marks.highest)], tail.marks);
         }
         let Header { id, salt, first_seq, books, .. } = tail.header;
@@ -204,7 +224,8 @@ impl Recovering<'_> {
             books: trailer.books,
             torn: trailer.torn,
         };
-        (Some(Segment::new(id, salt, first_seq, books, extent)), trailer.books)
+        let segment = Segment::new(id, salt, first_seq, books, extent);
+        Ok((Recovered::Segment(segment), trailer.books))
     }
 
     /// Says what was durable once and is lost, unless every output had done with it anyway.
@@ -233,19 +254,19 @@ impl Recovering<'_> {
             None => self.highest += frames_max(bytes),
         }
         match quarantine::take(&**self.disk, &name, self.limits.bytes_max) {
-            Ok(()) => {
+            Ok(_) => {
                 error!(name, why, "segment goes to quarantine");
                 self.report.quarantined.push(name);
             }
-            Err(error) => self.leave(id, &error.to_string(), false, places),
+            Err(error) => places.push(self.leave(id, &error.to_string(), false, None)),
         }
     }
 
-    fn leave(&mut self, id: u64, why: &str, by_newer: bool, places: &mut Vec<Place>) {
+    fn leave(&mut self, id: u64, why: &str, by_newer: bool, begins: Option<Begin>) -> Place {
         let name = segment::name(id);
         error!(name, why, "segment is left alone; readers stop before it");
         self.report.closed.push(name);
-        places.push(Place::Closed { id, by_newer });
+        Place::Closed { id, by_newer, begins }
     }
 
     fn remove(&self, name: &str) {
@@ -253,6 +274,66 @@ impl Recovering<'_> {
             warn!(name, %error, "cannot be removed");
         }
     }
+}
+
+/// Where a segment file begins, as far as that can be told.
+enum Begins {
+    At {
+        first_seq: u64,
+        after_leap: bool,
+    },
+    /// It cannot be read.
+    Somewhere,
+    Nowhere,
+}
+
+impl Begins {
+    fn of(surveyed: &Surveyed) -> Self {
+        match (survey::begins(surveyed), &surveyed.what) {
+            (Some(first_seq), _) => {
+                let after_leap = segment::is_after_leap(surveyed.id, first_seq);
+                Self::At { first_seq, after_leap }
+            }
+            (None, What::Unreadable(_)) => Self::Somewhere,
+            (None, _) => Self::Nowhere,
+        }
+    }
+}
+
+/// What comes after a segment.
+#[derive(Clone, Copy, Debug)]
+enum Next {
+    None,
+    /// Everything before this number that is not in the segment is missing.
+    At(u64),
+    /// At most before this number; numbers in between are elsewhere, or were never used.
+    Vague(Option<u64>),
+}
+
+impl Next {
+    /// What is in the segment from there on is superseded.
+    fn seq(self) -> Option<u64> {
+        match self {
+            Self::None => None,
+            Self::At(seq) => Some(seq),
+            Self::Vague(seq) => seq,
+        }
+    }
+}
+
+fn next_of(begins: &[Begins], index: usize) -> Next {
+    let mut is_vague = false;
+    for begins in begins.iter().skip(index + 1) {
+        match *begins {
+            Begins::At { first_seq, after_leap } if is_vague || after_leap => {
+                return Next::Vague(Some(first_seq));
+            }
+            Begins::At { first_seq, .. } => return Next::At(first_seq),
+            Begins::Somewhere => is_vague = true,
+            Begins::Nowhere => {}
+        }
+    }
+    if is_vague { Next::Vague(None) } else { Next::None }
 }
 
 fn frames_max(bytes: u64) -> u64 {

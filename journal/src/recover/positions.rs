@@ -4,7 +4,7 @@
 //! was killed, it may be in the page cache only, and called clean. A crash meanwhile leaves the
 //! other record, and nothing was freed since that one was the newest.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, io, sync::Arc};
 
 use tracing::{error, warn};
 
@@ -12,7 +12,7 @@ use super::Marks;
 use crate::Kind;
 use crate::OutputId;
 use crate::care::Care;
-use crate::catalog::Place;
+use crate::catalog::{Begin, Place};
 use crate::disk::{Disk, Entry};
 use crate::ledger::Ledger;
 use crate::options::Limits;
@@ -22,16 +22,16 @@ use crate::reader::Fates;
 /// What an output has on the disk, by slot.
 pub(super) type Records = BTreeMap<OutputId, [Option<Read>; 2]>;
 
-pub(super) fn read(disk: &dyn Disk, entries: &[Entry]) -> Records {
+pub(super) fn read(disk: &dyn Disk, entries: &[Entry]) -> io::Result<Records> {
     let mut records = Records::new();
     for id in entries.iter().filter_map(|entry| position::id_of(&entry.name)) {
         if records.contains_key(&id) {
             continue;
         }
-        let slots = [0, 1].map(|slot| position::read_slot(disk, id.as_str(), slot));
-        records.insert(id, slots);
+        let [first, second] = [0, 1].map(|slot| position::read_slot(disk, id.as_str(), slot));
+        records.insert(id, [first?, second?]);
     }
-    records
+    Ok(records)
 }
 
 /// For a journal without a segment.
@@ -65,7 +65,7 @@ pub(super) fn positions(
     places: &[Place],
     limits: &Limits,
 ) -> Vec<Arc<Position>> {
-    let oldest = places.iter().find_map(Place::known);
+    let oldest = places.first().map(Place::begin);
     let mut positions = Vec::new();
     for (id, slots) in records {
         let allocated = slots.iter().flatten().map(|read| read.bytes).sum();
@@ -117,7 +117,7 @@ fn write_again(slots: &[Option<Read>; 2], generation: u64) -> bool {
     })
 }
 
-fn from_the_oldest(kind: Kind, oldest: Option<&Arc<crate::catalog::Segment>>) -> Ledger {
+fn from_the_oldest(kind: Kind, oldest: Option<Begin>) -> Ledger {
     let (low, base) = oldest.map_or((0, 0), |first| (first.first_seq - 1, first.books.of(kind)));
     Ledger::new(low, base, 0, Fates::default())
 }

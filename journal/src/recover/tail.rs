@@ -5,11 +5,11 @@
 //! process is down and nothing was, the frame looks like one that a power cut tore, and is cut
 //! without a word.
 
-use std::{io, sync::Arc};
+use std::io;
 
 use tracing::{debug, warn};
 
-use super::{Marks, Recovering};
+use super::{Marks, Next, Recovering};
 use crate::Books;
 use crate::catalog::{Extent, Segment};
 use crate::disk::{self, File};
@@ -20,24 +20,51 @@ use crate::survey::{self, Content, Missing};
 
 pub(super) struct Tail {
     pub(super) header: Header,
-    pub(super) file: Arc<dyn File>,
     pub(super) bytes: u64,
-    /// Where the next segment begins: what is here from there on is superseded.
-    pub(super) next: Option<u64>,
+    pub(super) next: Next,
     pub(super) marks: Marks,
 }
 
-/// Returns the segment, unless there is no frame in it, and the books after it.
-pub(super) fn recover(recovering: &mut Recovering<'_>, tail: &Tail) -> (Option<Segment>, Books) {
+/// What became of it.
+pub(super) enum Recovered {
+    Segment(Segment),
+    /// There is no frame in it: it is removed.
+    Empty,
+    /// The disk does not let us read all of it. Nothing of it is changed: what does not check today
+    /// may check tomorrow.
+    Unreadable(String),
+}
+
+/// Also returns the books after it, as far as they can be told.
+/// Fails only if no file may be opened.
+pub(super) fn recover(
+    recovering: &mut Recovering<'_>,
+    tail: &Tail,
+) -> io::Result<(Recovered, Books)> {
     let Header { id, first_seq, .. } = tail.header;
-    let below = tail.next.unwrap_or(u64::MAX);
+    let file = match recovering.disk.open(&segment::name(id)) {
+        Err(error) if disk::is_out_of_files(&error) => return Err(error),
+        Err(error) => {
+            return Ok((Recovered::Unreadable(error.to_string()), tail.header.books));
+        }
+        Ok(file) => file,
+    };
+    let below = tail.next.seq().unwrap_or(u64::MAX);
     let end = tail.bytes.saturating_sub(PAGE).max(HEADER_END);
-    let mut content = survey::content(&tail.file, &tail.header, end, below, recovering.limits);
-    let known = tail.next.map_or(tail.marks.highest, |next| next - 1);
+    let mut content = survey::content(&file, &tail.header, end, below, recovering.limits);
+    if content.unreadable > 0 {
+        let why = format!("{} pages cannot be read", content.unreadable);
+        return Ok((Recovered::Unreadable(why), content.books));
+    }
+    let known = match tail.next {
+        Next::None => tail.marks.highest,
+        Next::At(next) => next - 1,
+        Next::Vague(_) => content.last, // Somebody went on after it.
+    };
     let durable = content.durable_upto.max(known);
     let Missing { lost, torn } = content.missing(durable);
     recovering.name_lost(id, &lost, tail.marks);
-    if durable <= content.last && is_recycled(tail) {
+    if durable <= content.last && is_recycled(&*file, tail.bytes) {
         // Behind the last frame lies what the file held before.
         let end = content.end;
         content.garbage.retain(|(from, _)| *from < end);
@@ -58,14 +85,20 @@ pub(super) fn recover(recovering: &mut Recovering<'_>, tail: &Tail) -> (Option<S
     if content.last < first_seq {
         debug!(segment = segment::name(id), "segment without a frame");
         recovering.remove(&segment::name(id));
-        return (None, content.books);
+        return Ok((Recovered::Empty, content.books));
     }
-    let segment = keep(tail, &content, durable, torn);
-    (Some(segment), content.books)
+    let segment = keep(&*file, tail, &content, durable, torn);
+    Ok((Recovered::Segment(segment), content.books))
 }
 
 /// Seals what is there; a segment that cannot be sealed is scanned again at the next start.
-fn keep(tail: &Tail, content: &Content, durable: u64, torn: Vec<(u64, u64)>) -> Segment {
+fn keep(
+    file: &dyn File,
+    tail: &Tail,
+    content: &Content,
+    durable: u64,
+    torn: Vec<(u64, u64)>,
+) -> Segment {
     let Header { id, salt, first_seq, books, .. } = tail.header;
     let trailer = Trailer {
         id,
@@ -78,11 +111,11 @@ fn keep(tail: &Tail, content: &Content, durable: u64, torn: Vec<(u64, u64)>) -> 
         torn,
     };
     let unproven = content.unproven_from(durable);
-    let sealed = write_again(&*tail.file, unproven, content.end)
-        .and_then(|()| seal(&*tail.file, &trailer, tail.bytes));
+    let sealed =
+        write_again(file, unproven, content.end).and_then(|()| seal(file, &trailer, tail.bytes));
     let allocated = sealed.unwrap_or_else(|error| {
         warn!(segment = segment::name(id), %error, "segment stays unsealed");
-        tail.file.len().unwrap_or(tail.bytes) // It may be cut already.
+        file.len().unwrap_or(tail.bytes) // It may be cut already.
     });
     let extent = Extent {
         end: trailer.end,
@@ -117,9 +150,9 @@ fn seal(file: &dyn File, trailer: &Trailer, bytes: u64) -> io::Result<u64> {
 }
 
 /// Whether the file was another segment before: then that one's trailer is still there.
-fn is_recycled(tail: &Tail) -> bool {
+fn is_recycled(file: &dyn File, bytes: u64) -> bool {
     let mut page = vec![0; PAGE_BYTES];
-    let read = disk::read_exact_at(&*tail.file, &mut page, tail.bytes.saturating_sub(PAGE));
+    let read = disk::read_exact_at(file, &mut page, bytes.saturating_sub(PAGE));
     read.is_ok() && Trailer::parse(&page).is_some()
 }
 

@@ -6,6 +6,7 @@ mod full;
 mod notes;
 mod path;
 mod restart;
+mod unreadable;
 mod wait;
 
 use std::time::Duration;

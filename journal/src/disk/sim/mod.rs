@@ -13,6 +13,7 @@ mod state;
 mod tests;
 
 use std::{
+    collections::BTreeMap,
     io,
     sync::{Arc, Mutex},
 };
@@ -94,6 +95,28 @@ impl SimDisk {
         lock(&self.state).names.keys().cloned().collect()
     }
 
+    /// From now on a page of that file cannot be read (or all can be again).
+    pub(crate) fn set_bad_page(&self, bad: Option<(&str, u64)>) {
+        let mut state = lock(&self.state);
+        state.bad_page = bad.and_then(|(name, at)| Some((*state.names.get(name)?, at)));
+    }
+
+    /// More open files than that, and opening one is an error.
+    pub(crate) fn set_files_max(&self, files_max: usize) {
+        lock(&self.state).files_max = files_max;
+    }
+
+    pub(crate) fn open_files(&self) -> usize {
+        lock(&self.state).open_files
+    }
+
+    /// All there is, as reads see it.
+    pub(crate) fn files(&self) -> BTreeMap<String, Vec<u8>> {
+        let state = lock(&self.state);
+        let content = |id| state.inodes.get(id).map_or_else(Vec::new, |it| it.cache.clone());
+        state.names.iter().map(|(name, id)| (name.clone(), content(id))).collect()
+    }
+
     /// Damages what is on the platter: `damage` gets the file's bytes.
     pub(crate) fn damage(&self, name: &str, damage: impl FnOnce(&mut [u8])) {
         let mut state = lock(&self.state);
@@ -144,14 +167,19 @@ impl Disk for SimDisk {
         state.inodes.insert(inode, Inode::default());
         state.names.insert(name.to_owned(), inode);
         state.pending.push(NameChange::Link(name.to_owned(), inode));
+        state.open_files += 1;
         Ok(Arc::new(SimFile { state: Arc::clone(&self.state), inode, life }))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        let state = lock(&self.state);
+        let mut state = lock(&self.state);
         let life = state.life;
         state.look(life)?;
         let inode = *state.names.get(name).ok_or(io::ErrorKind::NotFound)?;
+        if state.open_files >= state.files_max {
+            return Err(io::Error::from_raw_os_error(24));
+        }
+        state.open_files += 1;
         Ok(Arc::new(SimFile { state: Arc::clone(&self.state), inode, life }))
     }
 
@@ -213,7 +241,7 @@ impl File for SimFile {
     fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
         let mut state = lock(&self.state);
         state.look(self.life)?;
-        if state.read_fails() {
+        if state.read_fails() || state.is_bad(self.inode, at, buffer.len() as u64) {
             return Err(eio());
         }
         let inode = state.inode(self.inode)?;
@@ -270,6 +298,12 @@ impl File for SimFile {
             inode.cache.clone_from(&inode.durable);
         }
         Err(eio())
+    }
+}
+
+impl Drop for SimFile {
+    fn drop(&mut self) {
+        lock(&self.state).open_files -= 1;
     }
 }
 

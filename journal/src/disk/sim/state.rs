@@ -28,6 +28,10 @@ pub(super) struct State {
     pub(super) call_fails_one_in: u32,
     /// One read in so many fails.
     pub(super) read_fails_one_in: u32,
+    /// A file, and a page in it.
+    pub(super) bad_page: Option<(u64, u64)>,
+    pub(super) open_files: usize,
+    pub(super) files_max: usize,
 }
 
 #[derive(Debug, Default)]
@@ -62,6 +66,9 @@ impl State {
             sync_fails_one_in: 0,
             call_fails_one_in: 0,
             read_fails_one_in: 0,
+            bad_page: None,
+            open_files: 0,
+            files_max: usize::MAX,
         }
     }
 
@@ -150,6 +157,11 @@ impl State {
 
     pub(super) fn read_fails(&mut self) -> bool {
         self.happens(self.read_fails_one_in)
+    }
+
+    pub(super) fn is_bad(&self, inode: u64, at: u64, len: u64) -> bool {
+        let meets = |page: u64| at < page + 4096 && page < at + len;
+        self.bad_page.is_some_and(|(bad, page)| bad == inode && meets(page))
     }
 
     fn happens(&mut self, one_in: u32) -> bool {
