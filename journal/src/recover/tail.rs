@@ -3,7 +3,8 @@
 //! A gap that the format leaves open: that the last acknowledged group was ever durable is told only
 //! by what was written after it, the next group or a position's hint. If a bit of it flips while the
 //! process is down and nothing was, the frame looks like one that a power cut tore, and is cut
-//! without a word.
+//! without a word. The same holds for the end of a segment that could not be read at the open after it,
+//! as numbers go on far away then, and where it ended is told by itself alone.
 
 use std::io;
 

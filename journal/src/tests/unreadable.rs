@@ -77,7 +77,7 @@ async fn a_tail_that_cannot_be_read_at_open_is_left_as_it_is_and_is_there_when_i
     let before = disk.files().remove(&name);
     disk.set_bad_page(Some((&name, 4096)));
     let (journal, appender, recovery) = open_with(Arc::new(disk.clone()), &options()).unwrap();
-    assert_eq!(recovery.closed, [name.clone()]);
+    assert_eq!(recovery.closed, std::slice::from_ref(&name));
     assert_eq!(recovery.corrupt, []);
     let mut reader = journal.reader(&output(), Start::Oldest).unwrap();
     append_all(&appender, &mut Mark::new(), std::iter::once("goes on".to_owned())).await;
