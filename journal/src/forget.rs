@@ -4,7 +4,7 @@
 //! first, and durably, so that a crash half way leaves the newest or none: an elder one could name
 //! frames that are freed already.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use tracing::info;
 
@@ -32,22 +32,21 @@ pub(crate) fn forget(shared: &Shared, id: &OutputId) -> Result<(), ForgetError> 
     if *id == OutputId::intake_dead() {
         return Err(ForgetError::BuiltIn(id.clone()));
     }
-    {
-        // Held throughout: whoever asks for a reader meanwhile waits, and then starts anew.
-        let mut positions = lock(&shared.positions);
-        let found = positions.iter().position(|position| position.id == *id);
-        let index = found.ok_or_else(|| ForgetError::Unknown(id.clone()))?;
-        if let Some(position) = positions.get(index) {
-            if !position.take() {
-                return Err(ForgetError::Claimed(id.clone()));
-            }
-            if let Err(error) = position.forget(shared) {
-                position.give_back();
-                return Err(error.into());
-            }
-        }
-        positions.remove(index);
+    // Marked as taken meanwhile: nobody gets a reader of it. The lock is not held over the disk, as
+    // `status` takes it.
+    let position = {
+        let positions = lock(&shared.positions);
+        let found = positions.iter().find(|position| position.id == *id);
+        Arc::clone(found.ok_or_else(|| ForgetError::Unknown(id.clone()))?)
+    };
+    if !position.take_to_forget() {
+        return Err(ForgetError::Claimed(id.clone()));
     }
+    if let Err(error) = position.forget(shared) {
+        position.give_back();
+        return Err(error.into());
+    }
+    lock(&shared.positions).retain(|other| !Arc::ptr_eq(other, &position));
     info!(output = %id, "the position is forgotten");
     shared.desk.nudge();
     Ok(())

@@ -301,6 +301,11 @@ impl Position {
         !self.taken.swap(true, Ordering::AcqRel)
     }
 
+    /// As [`Self::take`], but no output claims it by that.
+    pub(crate) fn take_to_forget(&self) -> bool {
+        !self.taken.swap(true, Ordering::AcqRel)
+    }
+
     pub(crate) fn give_back(&self) {
         self.taken.store(false, Ordering::Release);
     }

@@ -1,6 +1,6 @@
 //! What can an operator look at, and take out?
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use super::*;
 use crate::Dumped;
@@ -9,8 +9,12 @@ use crate::Kind;
 use crate::Offline;
 use crate::OpenError;
 use crate::Seq;
+use crate::disk::sim::SimDisk;
 use crate::dump;
+use crate::forget;
 use crate::open;
+use crate::open::prepare;
+use crate::open_with;
 
 fn small(dir: &Path) -> Options {
     Options {
@@ -137,4 +141,26 @@ async fn a_dump_shows_every_frame_from_where_it_is_asked_to_and_says_what_it_can
     std::fs::write(&path, bytes).unwrap();
     let damaged = collect(8, 1);
     assert_eq!(damaged[0].frame.as_ref().unwrap_err(), &"its payload is damaged");
+}
+
+#[tokio::test]
+async fn a_position_whose_forgetting_failed_is_claimed_by_nobody() {
+    let disk = SimDisk::new(1, 4 << 20);
+    let options = Options { free_bytes_min: 0, ..small(Path::new("sim")) };
+    let gone = OutputId::new("gone").unwrap();
+    let (journal, appender, _) = open_with(Arc::new(disk.clone()), &options).unwrap();
+    drop(journal.reader(&gone, Start::Oldest).unwrap());
+    append_all(&appender, &mut Mark::new(), std::iter::once(long(1))).await;
+    drop(appender);
+    close(journal).await;
+    disk.kill();
+
+    let (shared, _) = prepare(Arc::new(disk.clone()), Path::new("sim"), options.limits()).unwrap();
+    let of = || shared.positions().into_iter().find(|at| at.id == gone);
+    disk.set_call_failures(1, 0);
+    assert!(matches!(forget::forget(&shared, &gone), Err(ForgetError::Io(_))));
+    assert!(of().is_some_and(|position| !position.is_claimed()));
+    disk.set_call_failures(0, 0);
+    forget::forget(&shared, &gone).unwrap();
+    assert!(of().is_none());
 }
