@@ -17,7 +17,7 @@ use bytes::Bytes;
 use zstd::bulk::Decompressor;
 
 use crate::Kind;
-use crate::layout::{put_at, u16_at, u32_at, u64_at};
+use crate::layout::{number_at, put_at, u16_at, u32_at, u64_at};
 
 pub(crate) const FRAME_HEADER: usize = 40;
 pub(crate) const ALIGN: usize = 8;
@@ -76,10 +76,11 @@ impl FrameHeader {
         if u16_at(bytes, MAGIC_AT)? != MAGIC || u32_at(bytes, 0)? != checksum(bytes, salt)? {
             return None;
         }
+        let seq = number_at(bytes, 8)?;
         Some(Self {
             stored_len: u32_at(bytes, 4)?,
-            seq: u64_at(bytes, 8)?,
-            durable_upto: u64_at(bytes, 16)?,
+            seq,
+            durable_upto: u64_at(bytes, 16).filter(|durable| *durable < seq)?,
             payload_crc: u32_at(bytes, 24)?,
             readings: u32_at(bytes, 28)?,
             kind: *bytes.get(32)?,

@@ -1,5 +1,9 @@
 //! Little-endian numbers and varints at byte offsets, without panics: what is missing is `None`.
 
+/// No sequence number, generation or count is larger: one that says so is damage, whatever its
+/// checksum. Sums of a few stay within 64 bits.
+pub(crate) const NUMBER_MAX: u64 = 1 << 60;
+
 pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_le_bytes(array_at(bytes, at)?))
 }
@@ -10,6 +14,11 @@ pub(crate) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
 
 pub(crate) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(array_at(bytes, at)?))
+}
+
+/// A number that is counted with: `None` beyond [`NUMBER_MAX`].
+pub(crate) fn number_at(bytes: &[u8], at: usize) -> Option<u64> {
+    u64_at(bytes, at).filter(|number| *number <= NUMBER_MAX)
 }
 
 pub(crate) fn array_at<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {

@@ -24,7 +24,8 @@
 //! always the last page, whatever `capacity` was.
 
 use crate::Books;
-use crate::layout::{array_at, put_at, u16_at, u32_at, u64_at};
+use crate::frame::FRAME_HEADER;
+use crate::layout::{NUMBER_MAX, array_at, number_at, put_at, u16_at, u32_at, u64_at};
 use crate::options::PAGE;
 
 pub(crate) const PAGE_BYTES: usize = 4096;
@@ -82,7 +83,7 @@ pub(crate) struct Trailer {
 /// How far numbers may have gone in segments up to that id, whatever is in them: no segment holds as
 /// many frames.
 pub(crate) fn leap(id: u64) -> u64 {
-    id.min(u64::from(u32::MAX)) << 32
+    id.min(NUMBER_MAX >> 33) << 32
 }
 
 pub(crate) fn name(id: u64) -> String {
@@ -94,7 +95,7 @@ pub(crate) fn id_of(name: &str) -> Option<u64> {
     if digits.len() != 16 {
         return None;
     }
-    u64::from_str_radix(digits, 16).ok()
+    u64::from_str_radix(digits, 16).ok().filter(|id| *id <= NUMBER_MAX)
 }
 
 /// Whether a segment that begins so was begun after a [`leap`]: the numbers before it were not used.
@@ -152,7 +153,7 @@ fn parse_copy(copy: &[u8]) -> HeaderPage {
         if u32_at(copy, crc_at)? != crc32c::crc32c(copy.get(..crc_at)?) {
             return None;
         }
-        let first_seq = u64_at(copy, 32)?;
+        let first_seq = number_at(copy, 32).filter(|first_seq| *first_seq > 0)?;
         // Flags that we do not know change what the frames are: as good as a later version.
         if version != VERSION || u32_at(copy, 12)? != 0 {
             return Some(HeaderPage::Newer { version, first_seq });
@@ -196,7 +197,9 @@ impl Trailer {
 
     /// `None` unless it is whole and this segment's.
     pub(crate) fn of(page: &[u8], header: &Header) -> Option<Self> {
-        Self::parse(page).filter(|trailer| trailer.id == header.id && trailer.salt == header.salt)
+        Self::parse(page).filter(|trailer| {
+            (trailer.id, trailer.salt, trailer.first) == (header.id, header.salt, header.first_seq)
+        })
     }
 
     /// Whosever it is: even a segment whose header is lost tells how far it went.
@@ -212,18 +215,28 @@ impl Trailer {
         let mut torn = Vec::with_capacity(torn_len);
         for index in 0..torn_len {
             let at = TORN_AT + 16 * index;
-            torn.push((u64_at(page, at)?, u64_at(page, at + 8)?));
+            torn.push((number_at(page, at)?, number_at(page, at + 8)?));
         }
-        Some(Self {
+        let trailer = Self {
             id: u64_at(page, 16)?,
             salt: u64_at(page, 24)?,
-            first: u64_at(page, 32)?,
-            last: u64_at(page, 40)?,
-            end: u64_at(page, 48)?,
-            readings: u64_at(page, 56)?,
+            first: number_at(page, 32)?,
+            last: number_at(page, 40)?,
+            end: number_at(page, 48)?,
+            readings: number_at(page, 56)?,
             books: books_at(page, 64)?,
             torn,
-        })
+        };
+        Some(trailer).filter(Self::is_possible)
+    }
+
+    /// Every frame up to `last`, lost or not, took at least its header.
+    fn is_possible(&self) -> bool {
+        let frames = self.end.saturating_sub(HEADER_END) / FRAME_HEADER as u64;
+        self.end >= HEADER_END
+            && self.first > 0
+            && self.last + 1 >= self.first
+            && self.last + 1 - self.first <= frames
     }
 }
 
@@ -238,12 +251,12 @@ fn put_books(out: &mut Vec<u8>, books: &Books) {
 
 fn books_at(bytes: &[u8], at: usize) -> Option<Books> {
     Some(Books {
-        journaled: u64_at(bytes, at)?,
-        rejected: u64_at(bytes, at + 8)?,
-        refused: u64_at(bytes, at + 16)?,
-        filtered: u64_at(bytes, at + 24)?,
-        duplicate: u64_at(bytes, at + 32)?,
-        dropped: u64_at(bytes, at + 40)?,
+        journaled: number_at(bytes, at)?,
+        rejected: number_at(bytes, at + 8)?,
+        refused: number_at(bytes, at + 16)?,
+        filtered: number_at(bytes, at + 24)?,
+        duplicate: number_at(bytes, at + 32)?,
+        dropped: number_at(bytes, at + 40)?,
     })
 }
 

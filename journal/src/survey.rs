@@ -132,6 +132,7 @@ fn look(disk: &dyn Disk, id: u64, bytes: u64) -> io::Result<What> {
         HeaderPage::Valid(header) if header.id != id => What::Unused,
         HeaderPage::Valid(header) => {
             let trailer = last(HEADER_END)?.and_then(|page| Trailer::of(&page, &header));
+            let trailer = trailer.filter(|trailer| trailer.end <= bytes - PAGE);
             What::Segment { header, trailer }
         }
         HeaderPage::Newer { first_seq, .. } => What::Newer { first_seq },

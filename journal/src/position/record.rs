@@ -16,7 +16,7 @@
 
 #[cfg(test)]
 use crate::layout::put_at;
-use crate::layout::{array_at, u16_at, u32_at, u64_at};
+use crate::layout::{array_at, number_at, u16_at, u32_at, u64_at};
 use crate::options::PAGE;
 use crate::reader::Fates;
 
@@ -101,7 +101,8 @@ fn parse(bytes: &[u8]) -> Option<Parsed> {
     if u32_at(bytes, CRC_AT)? != checksum(bytes.get(..CRC_AT)?, state) {
         return None;
     }
-    let (generation, low, hint) = (u64_at(bytes, 16)?, u64_at(bytes, 40)?, u64_at(bytes, 48)?);
+    let (generation, low) = (number_at(bytes, 16)?, number_at(bytes, 40)?);
+    let hint = number_at(bytes, 48)?;
     if u16_at(bytes, 8)? != VERSION || u16_at(bytes, 12)? != STATELESS {
         return Some(Parsed::Newer { generation, low, hint });
     }
@@ -110,16 +111,16 @@ fn parse(bytes: &[u8]) -> Option<Parsed> {
         journal: array_at(bytes, 24)?,
         low,
         hint,
-        base: u64_at(bytes, 56)?,
-        passed: u64_at(bytes, 64)?,
+        base: number_at(bytes, 56)?,
+        passed: number_at(bytes, 64)?,
         working_on: u64_at(bytes, 72)?,
         fates: Fates {
-            confirmed: u64_at(bytes, 80)?,
-            dead: u64_at(bytes, 88)?,
-            dropped: u64_at(bytes, 96)?,
-            filtered: u64_at(bytes, 104)?,
-            absorbed: u64_at(bytes, 112)?,
-            quarantined: u64_at(bytes, 120)?,
+            confirmed: number_at(bytes, 80)?,
+            dead: number_at(bytes, 88)?,
+            dropped: number_at(bytes, 96)?,
+            filtered: number_at(bytes, 104)?,
+            absorbed: number_at(bytes, 112)?,
+            quarantined: number_at(bytes, 120)?,
         },
         state: state.to_vec(),
     }))
@@ -175,6 +176,20 @@ mod tests {
         }
         assert_eq!(Record::parse(&bytes[..140]), Parsed::Damaged);
         assert_eq!(Record::parse(&[]), Parsed::Damaged);
+    }
+
+    #[test]
+    fn numbers_that_cannot_be_are_damage_though_the_checksum_holds() {
+        let all = u64::MAX;
+        for bad in [
+            Record { generation: all, ..record() },
+            Record { low: all, ..record() },
+            Record { hint: all - 1, ..record() },
+            Record { passed: all, ..record() },
+            Record { fates: Fates { dropped: all, ..Fates::default() }, ..record() },
+        ] {
+            assert_eq!(Record::parse(&bad.bytes()), Parsed::Damaged, "{bad:?}");
+        }
     }
 
     #[test]

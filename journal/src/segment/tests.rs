@@ -61,7 +61,7 @@ fn a_trailer_comes_back_and_belongs_to_its_segment_only() {
         salt: header().salt,
         first: 42,
         last: 99,
-        end: 8192,
+        end: 4096 + 58 * 40,
         readings: 3,
         books: header().books,
         torn,
@@ -85,4 +85,35 @@ fn names_and_ids_match() {
     for wrong in ["seg-1.log", "seg-000000000000000g.log", "free-0000000000000001", "LOCK"] {
         assert_eq!(id_of(wrong), None, "{wrong}");
     }
+}
+
+#[test]
+fn numbers_that_cannot_be_are_damage_though_the_checksum_holds() {
+    for first_seq in [0, u64::MAX, NUMBER_MAX + 1] {
+        let page = Header { first_seq, ..header() }.page();
+        assert_eq!(Header::parse(&page), HeaderPage::Damaged, "{first_seq}");
+    }
+    let good = Trailer {
+        id: 7,
+        salt: header().salt,
+        first: 42,
+        last: 43,
+        end: 4096 + 80,
+        readings: 3,
+        books: header().books,
+        torn: Vec::new(),
+    };
+    assert!(Trailer::parse(&good.page().unwrap()).is_some());
+    for bad in [
+        Trailer { last: u64::MAX, ..good.clone() },
+        Trailer { last: 44, ..good.clone() },
+        Trailer { last: 40, ..good.clone() },
+        Trailer { first: 0, last: 0, ..good.clone() },
+        Trailer { end: 4095, ..good.clone() },
+        Trailer { end: u64::MAX, ..good.clone() },
+        Trailer { torn: vec![(1, u64::MAX)], ..good },
+    ] {
+        assert_eq!(Trailer::parse(&bad.page().unwrap()), None, "{bad:?}");
+    }
+    assert_eq!(id_of(&name(u64::MAX)), None);
 }
