@@ -154,23 +154,27 @@ impl Desk {
 
     /// The writer's short wait for a segment that is being prepared, also while the journal closes.
     pub(crate) fn await_prepared_briefly(&self, at_most: Duration) {
-        self.nudge();
-        let mut notes = lock(&self.notes);
-        notes.wanted = true;
+        let notes = self.ask();
         let mut notes = wait(&self.for_writer, notes, at_most, |notes| notes.prepared.is_none());
         notes.wanted = false;
     }
 
     /// The writer's wait for room; `false` once the journal closes.
     pub(crate) fn await_prepared(&self, at_most: Duration) -> bool {
-        self.nudge();
-        let mut notes = lock(&self.notes);
-        notes.wanted = true;
+        let notes = self.ask();
         let mut notes = wait(&self.for_writer, notes, at_most, |notes| {
             notes.prepared.is_none() && notes.stage == Stage::Open
         });
         notes.wanted = false;
         notes.stage == Stage::Open
+    }
+
+    /// Wish and nudge at once: a keeper that is awake before it sees the wish gives nothing away.
+    fn ask(&self) -> MutexGuard<'_, Notes> {
+        let mut notes = lock(&self.notes);
+        (notes.wanted, notes.nudged) = (true, true);
+        self.for_keeper.notify_one();
+        notes
     }
 
     /// The writer's pause after errors; only the close cuts it short. `false` once it closes.
@@ -188,4 +192,30 @@ fn wait<'a, T>(
     still: impl FnMut(&mut T) -> bool,
 ) -> MutexGuard<'a, T> {
     condvar.wait_timeout_while(guard, at_most, still).unwrap_or_else(PoisonError::into_inner).0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::{Disk, sim::SimDisk};
+
+    #[test]
+    fn a_keeper_that_the_waiting_writer_wakes_knows_what_it_wants() {
+        let file = SimDisk::new(1, 1 << 20).create("seg").unwrap();
+        for _ in 0..2000 {
+            let desk = Desk::default();
+            std::thread::scope(|scope| {
+                scope.spawn(|| desk.await_prepared_briefly(Duration::from_secs(30)));
+                let wanted = loop {
+                    let notes = lock(&desk.notes);
+                    if notes.nudged {
+                        break notes.wanted;
+                    }
+                };
+                let file = Arc::clone(&file);
+                desk.put_prepared(Prepared { id: 1, file, bytes: 0, salt: 0 });
+                assert!(wanted);
+            });
+        }
+    }
 }

@@ -25,6 +25,7 @@ use crate::Kind;
 use crate::PositionAlarm;
 use crate::catalog::{Found, Segment};
 use crate::frame::{FrameHeader, Unreadable};
+use crate::ledger::Way;
 use crate::quarantine;
 use crate::scan::{Body, Scan, Scanned, Stuck};
 use crate::segment;
@@ -109,22 +110,30 @@ impl Fetcher {
         self.stopped.map(|stopped| stopped.by)
     }
 
-    /// Goes (back) to a frame whose place is known.
-    pub(crate) fn go_to(&mut self, seq: u64, at: FrameAt, readings: u64) {
-        self.next = seq;
-        self.readings = readings;
-        match &mut self.open {
-            Some(open) if open.segment.id == at.segment => open.scan.seek(at.offset),
-            _ => self.open = None,
+    /// Past what was given up: the file it stands in may be gone, or another segment by now. Then
+    /// (back) to a frame whose place is known.
+    pub(crate) fn go(&mut self, way: &Way) {
+        if let Some((seq, readings)) = way.jump {
+            (self.next, self.readings) = (seq, readings);
+            (self.open, self.stopped) = (None, None);
+        }
+        if let Some((seq, at, readings)) = way.back {
+            (self.next, self.readings) = (seq, readings);
+            match &mut self.open {
+                Some(open) if open.segment.id == at.segment => open.scan.seek(at.offset),
+                _ => self.open = None,
+            }
         }
     }
 
-    /// Past what was given up: the file it stands in may be gone, or another segment by now.
-    pub(crate) fn jump_to(&mut self, seq: u64, readings: u64) {
-        self.next = seq;
-        self.readings = readings;
-        self.open = None;
-        self.stopped = None;
+    /// A file that is done with must not stay open: its bytes would come back only with its handle.
+    /// The one being written is needed again.
+    fn close_what_is_passed(&mut self) {
+        let active = self.shared.active.load(Ordering::Acquire);
+        let is_passed = |open: &Open| open.segment.id != active && open.segment.last() < self.next;
+        if self.open.as_ref().is_some_and(is_passed) {
+            self.open = None;
+        }
     }
 
     /// What is missing here was given up, and the output's ledger knows. Asked after a look at the
@@ -151,6 +160,7 @@ impl Fetcher {
                 pass(held.seq, held.at)
             });
         }
+        self.close_what_is_passed();
         items
     }
 
@@ -192,6 +202,7 @@ impl Fetcher {
             }
             self.open = Some(open);
         }
+        self.close_what_is_passed();
         items
     }
 

@@ -5,12 +5,17 @@
 //!                                 anybody else                    -> block: it stays
 //!                                                                    drop-oldest: all move past it
 //! ```
-//! Promises: one segment goes at a time, the oldest, and only while the writer waits for one; what a
+//! Promises: one segment goes at a time, the oldest, and only while the writer waits for one; the next
+//! only if that did not help after a while, as what it frees may show late (a reader's open file, a
+//! file system that frees behind its back); what a
 //! position loses is counted in the record that moves it, and that record is on the disk before the
 //! segment goes. Leases out of it may settle first, for a while; one that settles later takes its
 //! readings back out of the count. What a later release wrote never gives way.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 use tracing::{error, warn};
@@ -27,7 +32,12 @@ use crate::shared::Shared;
 #[derive(Debug, Default)]
 pub(crate) struct GivingWay {
     at: Option<At>,
+    /// When something gave way; and nothing came of it yet.
+    last: Option<Instant>,
 }
+
+/// What gave way shows after this.
+pub(crate) const SHOWS_AFTER: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Copy, Debug)]
 struct At {
@@ -39,6 +49,9 @@ struct At {
 impl GivingWay {
     /// `true` if every position has moved past the oldest segment.
     pub(crate) fn step(&mut self, shared: &Shared, now: Instant) -> bool {
+        if self.is_waiting(now) {
+            return false;
+        }
         let Some((oldest, holders)) = held(shared) else { return false };
         let may = |position: &Arc<Position>| {
             !position.is_frozen()
@@ -62,7 +75,18 @@ impl GivingWay {
             return false;
         }
         give_way(shared, &oldest, &holders);
+        self.last = Some(now);
         true
+    }
+
+    /// A segment could be prepared.
+    pub(crate) fn helped(&mut self) {
+        self.last = None;
+    }
+
+    /// Whether it must still show what the last one frees.
+    pub(crate) fn is_waiting(&self, now: Instant) -> bool {
+        self.last.is_some_and(|last| now.duration_since(last) < SHOWS_AFTER)
     }
 }
 

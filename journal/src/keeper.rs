@@ -18,7 +18,7 @@ use tracing::{debug, warn};
 
 use crate::catalog::{Place, Segment};
 use crate::desk::Work;
-use crate::giving_way::GivingWay;
+use crate::giving_way::{GivingWay, SHOWS_AFTER};
 use crate::options::PAGE;
 use crate::position::Position;
 use crate::quarantine;
@@ -38,7 +38,8 @@ pub(crate) fn run(shared: &Arc<Shared>) {
         #[cfg(feature = "faults")]
         crate::fault::point("journal-keeper");
         round(shared, Instant::now(), &mut trouble);
-        shared.desk.rest(REST);
+        let is_waiting = trouble.giving_way.is_waiting(Instant::now());
+        shared.desk.rest(if is_waiting { SHOWS_AFTER } else { REST });
     }
     finish(shared);
 }
@@ -85,6 +86,7 @@ pub(crate) fn round(shared: &Arc<Shared>, now: Instant, trouble: &mut Trouble) {
         match spare::prepare(shared) {
             Ok(Some(prepared)) => {
                 trouble.disk_works(shared);
+                trouble.giving_way.helped();
                 shared.desk.put_prepared(prepared);
             }
             // Full: the writer says so when it matters.

@@ -61,6 +61,15 @@ pub(crate) enum Offer {
     Skip,
 }
 
+/// First the one, then the other, each with the readings before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Way {
+    /// Past what is done with or cut off.
+    pub(crate) jump: Option<(u64, u64)>,
+    /// To the first frame that was given up.
+    pub(crate) back: Option<(u64, FrameAt, u64)>,
+}
+
 impl Ledger {
     pub(crate) fn new(low: u64, base: u64, passed: u64, fates: Fates) -> Self {
         Self { low, base, passed, fates, ..Self::default() }
@@ -89,25 +98,27 @@ impl Ledger {
         (readings, fates)
     }
 
-    /// Where to go back to, once: the first frame that was given up.
-    pub(crate) fn take_again(&mut self) -> Option<(u64, FrameAt)> {
-        let seq = self.again.take()?;
-        let entry = self.entry(seq)?;
-        Some((entry.first, entry.at))
+    /// Where the reader must go before it takes more, once; it stands at `at`. All of it under one
+    /// lock: between two, something could be cut off, and what was given up behind it forgotten.
+    pub(crate) fn take_way(&mut self, at: u64) -> Way {
+        let jumped = std::mem::take(&mut self.jumped);
+        let jump = if jumped {
+            Some(self.next())
+        } else {
+            // What it would read there is done with, and may be gone from the disk.
+            (at <= self.low).then_some(self.low + 1)
+        };
+        let again = self.again.take();
+        let back = again.and_then(|seq| {
+            let entry = self.entry(seq)?;
+            Some((entry.first, entry.at, self.readings_before(entry.first)))
+        });
+        Way { jump: jump.map(|seq| (seq, self.readings_before(seq))), back }
     }
 
     /// Whether the reader must go somewhere else before it takes more.
     pub(crate) fn has_again(&self) -> bool {
         self.again.is_some() || self.jumped
-    }
-
-    /// Where to go on after something was cut off, once; and the readings before.
-    pub(crate) fn take_jump(&mut self) -> Option<(u64, u64)> {
-        if !std::mem::take(&mut self.jumped) {
-            return None;
-        }
-        let next = self.next();
-        Some((next, self.readings_before(next)))
     }
 
     /// Whether a lease of a frame up to `last` is out.

@@ -15,7 +15,7 @@ use crate::Frame;
 use crate::Kind;
 use crate::care::{self, CareTask, Step};
 use crate::fetch::{Fetcher, Item};
-use crate::ledger::{Ledger, Offer};
+use crate::ledger::{Offer, Way};
 use crate::position::Position;
 use crate::shared::{Head, Shared, lock};
 
@@ -290,17 +290,11 @@ impl Reader {
     /// Past what was cut off, or to the first frame that was given up, if any was.
     fn go_back(&mut self) {
         let Some(fetcher) = &mut self.fetcher else { return };
-        if let Some((seq, readings)) = self.position.ledger(Ledger::take_jump) {
+        let way = self.position.ledger(|ledger| ledger.take_way(fetcher.next()));
+        if way != Way::default() {
             self.ready.clear();
-            fetcher.jump_to(seq, readings);
-        }
-        let back = self.position.ledger(|ledger| {
-            let (seq, at) = ledger.take_again()?;
-            Some((seq, at, ledger.readings_before(seq)))
-        });
-        if let Some((seq, at, readings)) = back {
-            self.ready.clear();
-            fetcher.go_to(seq, at, readings);
+            fetcher.go(&way);
+            *lock(&self.position.stopped) = fetcher.stopped();
         }
     }
 }
@@ -339,7 +333,14 @@ pub(crate) fn apply(shared: &Arc<Shared>, position: &Arc<Position>, item: Item) 
             Some(Lease { seq: Seq(seq), frame, receipt })
         }
         Item::Pass { last, at, readings, fates } => {
-            position.ledger(|ledger| ledger.pass(last, readings, &fates, at));
+            let moved = position.ledger(|ledger| {
+                let low = ledger.low;
+                ledger.pass(last, readings, &fates, at);
+                ledger.low > low
+            });
+            if moved && shared.desk.is_wanted() {
+                shared.desk.nudge(); // It may be what the next segment waits for.
+            }
             None
         }
         Item::Correct { missing, surplus } => {

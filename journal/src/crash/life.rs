@@ -14,7 +14,7 @@ use crate::Submission;
 use crate::fetch::{Fetcher, Item};
 use crate::group::{Encoder, Group};
 use crate::keeper::Trouble;
-use crate::ledger::Ledger;
+use crate::ledger::Way;
 use crate::log::Log;
 use crate::open;
 use crate::options::Limits;
@@ -77,16 +77,10 @@ impl Out {
     /// As [`crate::Reader::next`], without waiting.
     pub(super) fn next(&mut self, shared: &Arc<Shared>) -> Option<Lease> {
         loop {
-            if let Some((seq, readings)) = self.position.ledger(Ledger::take_jump) {
+            let way = self.position.ledger(|ledger| ledger.take_way(self.fetcher.next()));
+            if way != Way::default() {
                 self.ready.clear();
-                self.fetcher.jump_to(seq, readings);
-            }
-            if let Some((seq, at, readings)) = self.position.ledger(|ledger| {
-                let (seq, at) = ledger.take_again()?;
-                Some((seq, at, ledger.readings_before(seq)))
-            }) {
-                self.ready.clear();
-                self.fetcher.go_to(seq, at, readings);
+                self.fetcher.go(&way);
             }
             while let Some(item) = self.ready.pop_front() {
                 if let Some(lease) = reader::apply(shared, &self.position, item) {

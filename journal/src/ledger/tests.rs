@@ -35,8 +35,8 @@ fn only_what_was_given_up_is_handed_out_again() {
     assert!(ledger.settle(3, None));
     assert!(ledger.settle(2, None));
     ledger.settle(4, Some(confirmed(10)));
-    assert_eq!(ledger.take_again(), Some((2, HERE)));
-    assert_eq!(ledger.take_again(), None);
+    assert_eq!(ledger.take_way(5), Way { jump: None, back: Some((2, HERE, 10)) });
+    assert_eq!(ledger.take_way(5), Way::default());
     let offers: Vec<_> = (1..=5).map(|seq| ledger.lease(seq, HERE, 10, 100)).collect();
     assert_eq!(offers, [Offer::Skip, Offer::Lease, Offer::Lease, Offer::Skip, Offer::Lease]);
     for seq in [5, 3, 2] {
@@ -79,4 +79,27 @@ fn readings_wrongly_taken_for_lost_are_given_back() {
     assert_eq!(ledger.readings_before(4), 12);
     ledger.settle(1, Some(confirmed(10)));
     assert_eq!((ledger.low, ledger.passed, ledger.fates.quarantined), (3, 12, 2));
+}
+
+#[test]
+fn what_was_given_up_behind_what_is_cut_off_is_gone_back_to_in_the_same_look() {
+    let mut ledger = leased(6);
+    ledger.settle(5, None);
+    ledger.cut(3, 30);
+    assert_eq!(ledger.take_way(7), Way { jump: Some((7, 60)), back: Some((5, HERE, 40)) });
+    assert_eq!(ledger.lease(5, HERE, 10, 100), Offer::Lease);
+}
+
+#[test]
+fn a_reader_that_went_back_skips_what_got_done_meanwhile() {
+    let mut ledger = leased(6);
+    ledger.settle(2, None);
+    assert_eq!(ledger.take_way(7).back, Some((2, HERE, 10)));
+    assert_eq!(ledger.lease(2, HERE, 10, 100), Offer::Lease);
+    for seq in 1..=5 {
+        ledger.settle(seq, Some(confirmed(10)));
+    }
+    // It stands at 3, whose segment may be gone.
+    assert_eq!(ledger.take_way(3), Way { jump: Some((6, 50)), back: None });
+    assert_eq!(ledger.take_way(6), Way::default());
 }

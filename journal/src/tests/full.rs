@@ -1,10 +1,19 @@
 //! What happens when the journal, or the disk, is full?
 
+use std::sync::{Arc, atomic::Ordering};
+
+use tokio::time::Instant;
+
 use super::*;
 use crate::FullBecause;
 use crate::Room;
+use crate::disk::sim::SimDisk;
+use crate::keeper;
+use crate::keeper::Trouble;
 use crate::open;
+use crate::open::prepare;
 use crate::open_with;
+use crate::reader::fetcher_at_low;
 use crate::testing::HeldDisk;
 
 fn tiny(dir: &std::path::Path) -> Options {
@@ -317,4 +326,60 @@ async fn under_block_a_position_that_nobody_claims_gives_way_and_one_that_is_cla
     assert_eq!(of(&output()).fates.confirmed, 100);
     drop((appender, reader, rejects));
     close(journal).await;
+}
+
+/// A file system that shows late what was freed: one segment is given, not all there are.
+#[tokio::test]
+async fn when_what_was_dropped_does_not_show_as_free_no_more_is_dropped_for_a_while() {
+    let disk = SimDisk::new(1, 4 << 20);
+    let options = Options { free_bytes_min: 0, ..drop_oldest(std::path::Path::new("sim")) };
+    let options = Options { bytes_max: 20 * 16 * 1024, ..options };
+    let (journal, appender, _) = open_with(Arc::new(disk.clone()), &options).unwrap();
+    drop(journal.reader(&output(), Start::Oldest).unwrap());
+    drop(journal.rejects().unwrap());
+    for n in 0..60 {
+        append_all(&appender, &mut Mark::new(), std::iter::once(noise(n))).await;
+    }
+    drop(appender);
+    close(journal).await;
+    disk.kill();
+
+    let mut limits = options.limits();
+    (limits.lease_wait, limits.free_bytes_min) = (Duration::ZERO, 4 << 20);
+    let (shared, _) = prepare(Arc::new(disk.clone()), std::path::Path::new("sim"), limits).unwrap();
+    shared.in_use.store(true, Ordering::Release);
+    shared.desk.want(true);
+    let segments = || shared.catalog.places().len();
+    let (before, now) = (segments(), Instant::now());
+    assert!(before > 4, "{before}");
+    let mut trouble = Trouble::default();
+    for _ in 0..5 {
+        keeper::round(&shared, now, &mut trouble);
+    }
+    assert_eq!(segments(), before - 1);
+    keeper::round(&shared, now + Duration::from_millis(101), &mut trouble);
+    assert_eq!(segments(), before - 2);
+}
+
+#[tokio::test]
+async fn a_reader_at_the_head_keeps_no_file_open_that_is_done_with() {
+    let disk = SimDisk::new(1, 4 << 20);
+    let options =
+        Options { free_bytes_min: 0, tail_bytes_max: 1 << 20, ..tiny(std::path::Path::new("sim")) };
+    let (journal, appender, _) = open_with(Arc::new(disk.clone()), &options).unwrap();
+    drop(journal.reader(&output(), Start::Oldest).unwrap());
+    append_all(&appender, &mut Mark::new(), (0..3).map(noise)).await;
+    drop(appender);
+    close(journal).await;
+    disk.kill();
+
+    let (shared, _) =
+        prepare(Arc::new(disk.clone()), std::path::Path::new("sim"), options.limits()).unwrap();
+    let home = shared.positions().into_iter().find(|at| at.id == output()).unwrap();
+    let mut fetcher = fetcher_at_low(&shared, &home);
+    let (durable, open) = (shared.durable(), disk.open_files());
+    while fetcher.next() <= durable {
+        assert!(!fetcher.take_from_disk(durable).is_empty());
+    }
+    assert_eq!(disk.open_files(), open);
 }
