@@ -17,7 +17,8 @@ pub(super) async fn open(
     settings: &config::Journal,
     limits: resends::Limits,
 ) -> Result<(Journal, Appender, Resends), OpenError> {
-    let mut options = settings.options(room_for(settings.dir()));
+    let (free, held) = room_for(settings.dir());
+    let mut options = settings.options(free, held);
     options.crashed = crash::happened(&options.dir);
     let dir = options.dir.clone();
     info!(dir = %options.dir.display(), bytes_max = options.bytes_max, "opening the journal");
@@ -61,15 +62,17 @@ fn tell(recovery: &Recovery) {
     }
 }
 
-/// Bytes that the journal may count on: what is free where it lies, and what it holds already.
-fn room_for(dir: &Path) -> u64 {
+/// Bytes that are free where the journal lies, and what it holds already, quarantine included.
+fn room_for(dir: &Path) -> (u64, u64) {
     let nearest = dir.ancestors().find(|dir| dir.is_dir()).unwrap_or(Path::new("."));
     let free = rustix::fs::statvfs(nearest).map_or(0, |fs| fs.f_bavail.saturating_mul(fs.f_frsize));
-    let held: u64 = std::fs::read_dir(dir)
-        .into_iter()
+    let held = [dir.to_owned(), dir.join("quarantine")]
+        .iter()
+        .filter_map(|dir| std::fs::read_dir(dir).ok())
         .flatten()
         .filter_map(|entry| entry.ok()?.metadata().ok())
+        .filter(std::fs::Metadata::is_file)
         .map(|file| file.len())
         .sum();
-    free.saturating_add(held)
+    (free, held)
 }

@@ -37,9 +37,11 @@ impl Journal {
         &self.options.dir
     }
 
-    /// `free`: bytes free on the journal's file system, what the journal itself holds included.
-    pub fn options(&self, free: u64) -> Options {
-        let default = JOURNAL_BYTES_DEFAULT.min(free / 5).max(JOURNAL_BYTES_MIN);
+    /// `free`: bytes free on the journal's file system; `held`: what the journal has there already,
+    /// which never gives way only because others took what was free.
+    pub fn options(&self, free: u64, held: u64) -> Options {
+        let fifth = free.saturating_add(held) / 5;
+        let default = JOURNAL_BYTES_DEFAULT.min(fifth).max(JOURNAL_BYTES_MIN).max(held);
         let bytes_max = self.bytes_max.unwrap_or(default);
         Options { bytes_max, ..self.options.clone() }
     }

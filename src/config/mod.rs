@@ -156,7 +156,7 @@ fn check_together(config: &Config, root: &Table<'_>) {
     }
     // What nobody waits for is written when the journal's queue presses. A budget used up before
     // that would make everybody wait for `sync_wait`.
-    let queue = config.journal.options(0).queue_bytes_max;
+    let queue = config.journal.options(0, 0).queue_bytes_max;
     if config.intake.budget_bytes < queue.saturating_mul(2) {
         let text =
             format!("`budget_bytes` must be at least twice `queue_bytes_max` ({queue} bytes)");

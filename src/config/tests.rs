@@ -70,7 +70,7 @@ fn values_are_what_was_typed() {
     assert_eq!(mqtt.limits.handshake_max, Duration::from_millis(1_500));
     assert_eq!(mqtt.limits.receive_max, 16);
     assert_eq!(config.journal.dir(), Path::new("/etc/tidegate/j"));
-    assert_eq!(config.journal.options(u64::MAX).bytes_max, 64 * 1024 * 1024);
+    assert_eq!(config.journal.options(u64::MAX, 0).bytes_max, 64 * 1024 * 1024);
     assert_eq!(config.outputs[0].start, journal::Start::New);
     let intake::route::Route::Take(matched) = config.routes.find("a/d1") else { panic!() };
     assert_eq!(matched.tags, [("device", "d1"), ("k", "v")]);
@@ -80,9 +80,10 @@ fn values_are_what_was_typed() {
 fn the_journal_takes_a_fifth_of_what_is_free_at_most_4_gib() {
     let journal = good(&format!("[mqtt]\n{OUTPUT}")).journal;
     let gib = 1024 * 1024 * 1024;
-    assert_eq!(journal.options(100 * gib).bytes_max, 4 * gib);
-    assert_eq!(journal.options(10 * gib).bytes_max, 2 * gib);
-    assert_eq!(journal.options(0).bytes_max, 16 * 1024 * 1024);
+    assert_eq!(journal.options(100 * gib, 0).bytes_max, 4 * gib);
+    assert_eq!(journal.options(9 * gib, gib).bytes_max, 2 * gib);
+    assert_eq!(journal.options(0, 0).bytes_max, 16 * 1024 * 1024);
+    assert_eq!(journal.options(gib, 3 * gib).bytes_max, 3 * gib, "never below what it holds");
 }
 
 #[test]
