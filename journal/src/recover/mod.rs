@@ -306,8 +306,10 @@ enum Next {
     None,
     /// Everything before this number that is not in the segment is missing.
     At(u64),
-    /// At most before this number; numbers in between are elsewhere, or were never used.
-    Vague(Option<u64>),
+    /// The same, but numbers in between were never used.
+    Leap(u64),
+    /// What comes next cannot be read; the number is that of the first segment that can.
+    Unreadable(Option<u64>),
 }
 
 impl Next {
@@ -315,8 +317,8 @@ impl Next {
     fn seq(self) -> Option<u64> {
         match self {
             Self::None => None,
-            Self::At(seq) => Some(seq),
-            Self::Vague(seq) => seq,
+            Self::At(seq) | Self::Leap(seq) => Some(seq),
+            Self::Unreadable(seq) => seq,
         }
     }
 }
@@ -325,15 +327,14 @@ fn next_of(begins: &[Begins], index: usize) -> Next {
     let mut is_vague = false;
     for begins in begins.iter().skip(index + 1) {
         match *begins {
-            Begins::At { first_seq, after_leap } if is_vague || after_leap => {
-                return Next::Vague(Some(first_seq));
-            }
+            Begins::At { first_seq, .. } if is_vague => return Next::Unreadable(Some(first_seq)),
+            Begins::At { first_seq, after_leap: true } => return Next::Leap(first_seq),
             Begins::At { first_seq, .. } => return Next::At(first_seq),
             Begins::Somewhere => is_vague = true,
             Begins::Nowhere => {}
         }
     }
-    if is_vague { Next::Vague(None) } else { Next::None }
+    if is_vague { Next::Unreadable(None) } else { Next::None }
 }
 
 fn frames_max(bytes: u64) -> u64 {

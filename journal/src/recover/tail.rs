@@ -60,8 +60,15 @@ pub(super) fn recover(
     let known = match tail.next {
         Next::None => tail.marks.highest,
         Next::At(next) => next - 1,
-        Next::Vague(_) => content.last, // Somebody went on after it.
+        Next::Leap(_) | Next::Unreadable(_) => content.last, // Somebody went on after it.
     };
+    // What is missing here may be in the next segment, if this one was given up.
+    if matches!(tail.next, Next::Unreadable(_))
+        && !content.missing(content.durable_upto).torn.is_empty()
+    {
+        let why = "the segment after it cannot be read".to_owned();
+        return Ok((Recovered::Unreadable(why), content.books));
+    }
     let durable = content.durable_upto.max(known);
     let Missing { lost, torn } = content.missing(durable);
     recovering.name_lost(id, &lost, tail.marks);
