@@ -32,6 +32,18 @@ pub struct Rig {
 /// Where a fleet's topics go: measurement and device as the ledger knows them.
 pub const RULE: &str = "[[rule]]\ntopic = \"sim/{measurement}/{device}\"\n";
 
+/// Not on a port of the kernel's choice: while it refuses, an outgoing connection of somebody else's
+/// could be given that. Free is free at one moment only, so another one is tried if need be.
+async fn database() -> Faulty {
+    for _ in 0..4 {
+        let address = SocketAddr::from(([127, 0, 0, 1], port::free()));
+        if let Ok(database) = Faulty::start(address, Config::default()).await {
+            return database;
+        }
+    }
+    panic!("four free ports in a row were taken by somebody else");
+}
+
 impl Rig {
     pub async fn start(journal: &str) -> Self {
         Self::with_output(journal, "").await
@@ -46,10 +58,7 @@ impl Rig {
 
     /// As `with_output`; the gateway is not started yet.
     pub async fn prepare(journal: &str, limits: &str) -> Self {
-        // Not a port of the kernel's choice: while the database refuses, an outgoing connection of
-        // somebody else's could be given it.
-        let address = SocketAddr::from(([127, 0, 0, 1], port::free()));
-        let database = Faulty::start(address, Config::default()).await.unwrap();
+        let database = database().await;
         let secrets = tempfile::tempdir().unwrap();
         std::fs::write(secrets.path().join("token"), "test-token").unwrap();
         let tables = format!("{RULE}{}", output(&database.url(), secrets.path(), limits));
