@@ -175,12 +175,13 @@ async fn every_acknowledged_reading_is_in_the_journal_as_it_was_measured() {
 async fn devices_that_break_their_connections_at_random_lose_nothing() {
     let mut groups = groups();
     for group in &mut groups {
-        group.leave_every = Some(Duration::from_millis(40));
+        group.leave_every = Some(Duration::from_millis(10));
     }
     let all = groups.len() as u64 * 4 * READINGS;
     let (ledger, summary, stored) = Half::start().await.run(groups).await;
     let verdict = compare(&ledger, stored.rows(), &Allowed::default());
     assert!(verdict.is_clean(), "{verdict}");
     assert_eq!((verdict.sent, verdict.acknowledged, verdict.stored), (all, all, all));
-    assert!(summary.connects > 2 * summary.devices, "they hardly broke: {summary:?}");
+    // A quiet machine is through in a fifth of a second: then each breaks some four times.
+    assert!(2 * summary.connects > 3 * summary.devices, "they hardly broke: {summary:?}");
 }
