@@ -183,5 +183,5 @@ async fn devices_that_break_their_connections_at_random_lose_nothing() {
     assert!(verdict.is_clean(), "{verdict}");
     assert_eq!((verdict.sent, verdict.acknowledged, verdict.stored), (all, all, all));
     // A quiet machine is through in a fifth of a second: then each breaks some four times.
-    assert!(2 * summary.connects > 3 * summary.devices, "they hardly broke: {summary:?}");
+    assert!(summary.connects > 2 * summary.devices, "they hardly broke: {summary:?}");
 }

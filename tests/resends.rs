@@ -114,7 +114,11 @@ async fn sigkill_at_random_moments_makes_no_point_twice() {
     let mut devices = JoinSet::new();
     for n in 0..8_u8 {
         let device = Mqtt::new(&format!("d{n}"), 1 + n % 2, messages, 1 + usize::from(n));
-        devices.spawn(device.paced(Duration::from_millis(5)).run(rig.gateway.mqtt_port));
+        let device = device.paced(Duration::from_millis(5));
+        // With most messages stored and their answers unread at any moment: whenever the kill comes,
+        // on a quiet machine too, some are sent again although they were stored.
+        let device = if n < 4 { device } else { device.reading_late() };
+        devices.spawn(device.run(rig.gateway.mqtt_port));
     }
     for n in 0..4_u8 {
         let pace = Duration::from_millis(5);
@@ -132,6 +136,6 @@ async fn sigkill_at_random_moments_makes_no_point_twice() {
         done.unwrap();
     }
     assert_once(&rig, count, messages);
-    // How many is chance, and on a quiet machine none: the tests above make sure that there are some.
     show(&format!("{} messages were sent again although they were stored", duplicates(&rig)));
+    assert!(duplicates(&rig) > 0, "nothing was ever sent again: this proves nothing");
 }
