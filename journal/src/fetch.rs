@@ -6,18 +6,19 @@
 //! known when the next segment's header tells its books.
 
 mod item;
+mod loss;
+mod unreadable;
 
 use std::{
     io,
     sync::{Arc, atomic::Ordering},
-    time::Duration,
 };
 
 use bytes::Bytes;
 pub(crate) use item::Item;
 use item::{is_torn, missing, pass};
-use tokio::time::Instant;
 use tracing::error;
+use unreadable::Waiting;
 use zstd::bulk::Decompressor;
 
 use crate::Frame;
@@ -27,21 +28,13 @@ use crate::catalog::{Found, Segment};
 use crate::frame::{FrameHeader, Unreadable};
 use crate::ledger::Way;
 use crate::quarantine;
-use crate::scan::{Body, Scan, Scanned, Stuck};
+use crate::scan::{Body, Scan, Scanned};
 use crate::segment;
 use crate::shared::{FrameAt, Shared, lock};
 
 /// One fetch returns about so much payload.
 const FETCH_BYTES: usize = 512 * 1024;
 const FETCH_ITEMS: usize = 256;
-
-/// A page that cannot be read may be a cable, or a disk that is busy with itself: only after so long
-/// and so many tries it counts as lost.
-const UNREADABLE_MAX: Duration = Duration::from_mins(1);
-const TRIES_MIN: u32 = 5;
-
-/// A group has no more frames than this, so a gap that is larger is not a torn one.
-const TORN_GAP_MAX: u64 = 1 << 16;
 
 pub(crate) struct Fetcher {
     shared: Arc<Shared>,
@@ -56,15 +49,6 @@ pub(crate) struct Fetcher {
     stopped: Option<Stopped>,
     /// The page that it could not read the last time.
     waiting: Option<Waiting>,
-}
-
-/// For a page of the disk.
-#[derive(Clone, Copy, Debug)]
-struct Waiting {
-    segment: u64,
-    at: u64,
-    since: Instant,
-    tries: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -254,18 +238,6 @@ impl Fetcher {
         true
     }
 
-    /// At a segment's first frame: its header tells how many readings came before.
-    fn compare_books(&mut self, segment: &Segment) -> Option<Item> {
-        let journaled = segment.books.of(self.kind);
-        if segment.first_seq != self.next || journaled == self.readings {
-            return None;
-        }
-        let missing = journaled.saturating_sub(self.readings);
-        let surplus = self.readings.saturating_sub(journaled);
-        self.readings = journaled;
-        Some(Item::Correct { missing, surplus })
-    }
-
     fn step(&mut self, open: &mut Open, durable: u64) -> Step {
         let (next, kind) = (self.next, self.kind);
         open.scan.set_end(open.segment.end());
@@ -310,29 +282,6 @@ impl Fetcher {
         self.took(open, at, &header, payload)
     }
 
-    /// Stops before a page that cannot be read, for a while; then what is in it is lost.
-    fn wait_for(&mut self, open: &mut Open, stuck: Stuck) -> Step {
-        let (segment, at) = (open.segment.id, stuck.at);
-        let waiting = match self.waiting {
-            Some(it) if (it.segment, it.at) == (segment, at) => {
-                Waiting { tries: it.tries + 1, ..it }
-            }
-            _ => Waiting { segment, at, since: Instant::now(), tries: 1 },
-        };
-        self.waiting = Some(waiting);
-        if self.is_given_up()
-            || waiting.tries < TRIES_MIN
-            || waiting.since.elapsed() < UNREADABLE_MAX
-        {
-            self.stop_at(segment, PositionAlarm::Stopped, "a page that cannot be read");
-            return Step::Stop;
-        }
-        error!(segment = segment::name(segment), at, "a page stays unreadable: it counts as lost");
-        open.segment.keep();
-        open.scan.stop_at_unreadable(stuck.to);
-        Step::Nothing
-    }
-
     /// The next frame is here, whole or not.
     fn took(
         &mut self,
@@ -370,57 +319,6 @@ impl Fetcher {
                 Step::Item(self.damaged(header, at))
             }
         }
-    }
-
-    /// The payload is lost, the header says of how many readings.
-    fn damaged(&mut self, header: &FrameHeader, at: FrameAt) -> Item {
-        self.name_missing(header.seq, "damaged payload");
-        self.next = header.seq + 1;
-        self.readings += u64::from(header.readings);
-        missing(header.seq, at, u64::from(header.readings))
-    }
-
-    /// Frames missing before this one, or at the segment's end; keeps what lies in their place.
-    fn gap_within(&mut self, open: &mut Open, upto: Option<u64>) -> Option<Item> {
-        let upto = upto.unwrap_or_else(|| open.segment.last() + 1);
-        let garbage = std::mem::take(&mut open.garbage);
-        let (item, is_news) = self.gap(&open.segment, upto)?;
-        if is_news {
-            for (from, to) in garbage {
-                quarantine::keep(&self.shared, open.segment.id, from, to);
-            }
-        }
-        Some(item)
-    }
-
-    /// Missing from `next` up to before `upto`: never acknowledged, or lost. The second value says
-    /// whether a loss is news.
-    fn gap(&mut self, segment: &Segment, upto: u64) -> Option<(Item, bool)> {
-        if upto <= self.next {
-            return None;
-        }
-        let mut is_news = false;
-        let torn = segment.extent().torn;
-        let is_torn = |seq| is_torn(&torn, seq);
-        // Behind what could not be read when the journal was opened, numbers go on far away.
-        let is_leap =
-            upto == segment.first_seq && segment::is_after_leap(segment.id, segment.first_seq);
-        if !is_leap && (upto - self.next > TORN_GAP_MAX || !(self.next..upto).all(is_torn)) {
-            is_news = self.name_missing(upto - 1, "missing frames");
-        }
-        self.next = upto;
-        let at = FrameAt { segment: segment.id, offset: segment::HEADER_END };
-        Some((missing(upto - 1, at, 0), is_news))
-    }
-
-    /// Says that acknowledged frames are gone; `false` if that was known.
-    fn name_missing(&self, last: u64, what: &'static str) -> bool {
-        let first = self.next;
-        let is_new = self.shared.name_gap(first, last);
-        if is_new {
-            error!(first, last, what, "frames of the journal are lost");
-        }
-        is_new
     }
 
     fn stop_at(&mut self, segment: u64, by: PositionAlarm, why: &str) {

@@ -116,20 +116,12 @@ async fn exchange(mut stream: UnixStream, answer: &Answer) -> io::Result<()> {
     write.shutdown().await
 }
 
-/// Asks the gateway behind `path` one command: its JSON answer. Blocking, for subcommands.
+/// Asks the gateway behind `path` one command: its JSON answer. Blocking, for subcommands; some answers
+/// take as long as a database takes.
 pub fn ask(path: &Path, command: &str) -> io::Result<String> {
-    ask_within(path, command, EXCHANGE_MAX)
-}
-
-/// The same, for what takes as long as a database takes.
-pub fn ask_patiently(path: &Path, command: &str) -> io::Result<String> {
-    ask_within(path, command, ANSWER_MAX + EXCHANGE_MAX)
-}
-
-fn ask_within(path: &Path, command: &str, wait: Duration) -> io::Result<String> {
     use std::io::{Read as _, Write as _};
     let mut stream = std::os::unix::net::UnixStream::connect(path)?;
-    stream.set_read_timeout(Some(wait))?;
+    stream.set_read_timeout(Some(ANSWER_MAX + EXCHANGE_MAX))?;
     stream.set_write_timeout(Some(EXCHANGE_MAX))?;
     stream.write_all(format!("{command}\n").as_bytes())?;
     let mut reply = String::new();

@@ -190,7 +190,6 @@ impl Reporter {
     fn position(&self, position: &PositionStatus) -> status::Output {
         let output = self.outputs.iter().find(|output| *output.id == *position.id.as_str());
         let known = output.map(|output| (output, output.stats.status()));
-        let fates = &position.fates;
         status::Output {
             id: position.id.to_string(),
             target: known.as_ref().map_or_else(String::new, |(output, _)| output.target.clone()),
@@ -199,13 +198,9 @@ impl Reporter {
                 output.stats.lag(std::time::SystemTime::now()).as_secs_f64()
             }),
             last_error: known.and_then(|(_, status)| Some(status.last_error?.1.to_string())),
-            pending: position.pending,
-            confirmed: fates.confirmed,
-            dead: fates.dead,
-            dropped: fates.dropped,
-            filtered: fates.filtered,
-            quarantined: fates.quarantined,
+            ..status::Output::default()
         }
+        .with_fates(position.pending, &position.fates)
     }
 }
 

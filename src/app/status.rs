@@ -2,6 +2,7 @@
 //!
 //! A stable JSON shape for scripts, and the source of the one screen that `tidegate status` prints.
 
+use journal::Fates;
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -52,6 +53,22 @@ pub struct Output {
     pub dropped: u64,
     pub filtered: u64,
     pub quarantined: u64,
+}
+
+impl Output {
+    /// What became of the readings before this output, as its position knows it.
+    #[must_use]
+    pub fn with_fates(self, pending: u64, fates: &Fates) -> Self {
+        Self {
+            pending,
+            confirmed: fates.confirmed,
+            dead: fates.dead,
+            dropped: fates.dropped,
+            filtered: fates.filtered,
+            quarantined: fates.quarantined,
+            ..self
+        }
+    }
 }
 
 /// The intake's ledger, from counts that survive a crash.

@@ -3,13 +3,11 @@
 //! Everything goes through the running gateway: it alone knows its outputs, and it alone writes to
 //! the letters' files.
 
-use std::path::PathBuf;
-
 use clap::Subcommand;
 use serde_json::Value;
 
-use super::{ConfigFile, Ending, complain, say};
-use crate::app::control;
+use super::gateway::{At, Gateway};
+use super::{Ending, complain, say};
 
 /// Refused letters that a replay names one by one.
 const NAMED_MAX: usize = 20;
@@ -47,28 +45,10 @@ pub enum Command {
     },
 }
 
-/// Which gateway.
-#[derive(Debug, clap::Args)]
-pub struct At {
-    #[command(flatten)]
-    config: ConfigFile,
-    /// The control socket, if it is not where the configuration says.
-    #[arg(long, value_name = "PATH")]
-    socket: Option<PathBuf>,
-}
-
-pub fn execute(command: &Command) -> anyhow::Result<Ending> {
+pub fn execute(command: &Command) -> Ending {
     let (Command::List { at, .. } | Command::Show { at, .. } | Command::Replay { at, .. }) =
         command;
-    let socket = match &at.socket {
-        Some(socket) => socket.clone(),
-        None => match super::run::load(&at.config.path)? {
-            Ok(config) => config.control.socket,
-            Err(ending) => return Ok(ending),
-        },
-    };
-    let gateway = Gateway { socket };
-    let done = match command {
+    let done = at.gateway().and_then(|gateway| match command {
         Command::List { output, count, .. } => list(&gateway, output.as_deref(), *count),
         Command::Show { id, .. } => show(&gateway, id),
         Command::Replay { id: Some(id), .. } => {
@@ -79,49 +59,23 @@ pub fn execute(command: &Command) -> anyhow::Result<Ending> {
             })
         }
         Command::Replay { id: None, output, .. } => replay(&gateway, output.as_deref()),
-    };
-    Ok(done.unwrap_or_else(|ending| ending))
+    });
+    done.unwrap_or_else(|ending| ending)
 }
 
-/// The running one. What it refuses, and that it is not there, is said at once.
-struct Gateway {
-    socket: PathBuf,
-}
-
-impl Gateway {
-    fn ask(&self, command: &str) -> Result<Value, Ending> {
-        let reply = control::ask_patiently(&self.socket, command).map_err(|error| {
-            complain(&format!("no gateway answers on {}: {error}", self.socket.display()));
-            Ending::TryAgain
-        })?;
-        let reply: Value = serde_json::from_str(&reply).map_err(|error| {
-            complain(&format!("the gateway's answer cannot be read: {error}"));
-            Ending::Failed
-        })?;
-        match reply.get("error").and_then(Value::as_str) {
-            None => Ok(reply),
-            Some(error) => {
-                complain(error);
-                Err(Ending::Failed)
-            }
-        }
+/// The folders that are asked for.
+fn folders(gateway: &Gateway, only: Option<&str>, replays: bool) -> Result<Vec<String>, Ending> {
+    if let Some(only) = only {
+        return Ok(vec![only.to_owned()]);
     }
-
-    /// The folders that are asked for.
-    fn folders(&self, only: Option<&str>, replays: bool) -> Result<Vec<String>, Ending> {
-        if let Some(only) = only {
-            return Ok(vec![only.to_owned()]);
-        }
-        let reply = self.ask("dead folders")?;
-        let folders = reply.get("folders").and_then(Value::as_array).into_iter().flatten();
-        let wanted =
-            folders.filter(|folder| !replays || folder.get("replays") == Some(&true.into()));
-        Ok(wanted.map(|folder| text(folder, "id").to_owned()).collect())
-    }
+    let reply = gateway.ask("dead folders")?;
+    let folders = reply.get("folders").and_then(Value::as_array).into_iter().flatten();
+    let wanted = folders.filter(|folder| !replays || folder.get("replays") == Some(&true.into()));
+    Ok(wanted.map(|folder| text(folder, "id").to_owned()).collect())
 }
 
 fn list(gateway: &Gateway, only: Option<&str>, count: usize) -> Result<Ending, Ending> {
-    for folder in gateway.folders(only, false)? {
+    for folder in folders(gateway, only, false)? {
         let reply = gateway.ask(&format!("dead list {folder} {count}"))?;
         let letters: Vec<&Value> =
             reply.get("letters").and_then(Value::as_array).into_iter().flatten().collect();
@@ -159,7 +113,7 @@ fn show(gateway: &Gateway, id: &str) -> Result<Ending, Ending> {
 
 fn replay(gateway: &Gateway, only: Option<&str>) -> Result<Ending, Ending> {
     let mut sum = Sum::default();
-    for folder in gateway.folders(only, true)? {
+    for folder in folders(gateway, only, true)? {
         let mut from = Some("0:0".to_owned());
         while let Some(cursor) = from {
             let reply = gateway.ask(&format!("dead replay {folder} {cursor}"))?;

@@ -13,19 +13,17 @@ use clap::Subcommand;
 use journal::{Offline, OpenError, OutputId};
 use serde_json::Value;
 
+use super::gateway::At;
 use super::status::{bytes, journal_line};
-use super::{ConfigFile, Ending, complain, say};
-use crate::app::{
-    control,
-    status::{Output, Status},
-};
+use super::{Ending, complain, say};
+use crate::app::status::{Output, Status};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// How full it is, and how far each output has come.
     Status {
         #[command(flatten)]
-        at: At,
+        place: Where,
     },
     /// Check every segment, frame and position.
     #[command(group(clap::ArgGroup::new("where").required(true)))]
@@ -40,7 +38,7 @@ pub enum Command {
     /// Print frames, their readings as line protocol.
     Dump {
         #[command(flatten)]
-        at: At,
+        place: Where,
         /// The first frame's sequence number.
         #[arg(long, value_name = "SEQ", default_value_t = 1)]
         from: u64,
@@ -53,18 +51,15 @@ pub enum Command {
         /// The output's id.
         id: String,
         #[command(flatten)]
-        at: At,
+        place: Where,
     },
 }
 
 /// Which journal.
 #[derive(Debug, clap::Args)]
-pub struct At {
+pub struct Where {
     #[command(flatten)]
-    config: ConfigFile,
-    /// The control socket, if it is not where the configuration says.
-    #[arg(long, value_name = "PATH")]
-    socket: Option<PathBuf>,
+    at: At,
     /// The journal's directory, with no gateway running: its lock is held meanwhile.
     #[arg(long, value_name = "DIR", conflicts_with = "socket")]
     offline: Option<PathBuf>,
@@ -72,7 +67,7 @@ pub struct At {
 
 pub fn execute(command: &Command) -> anyhow::Result<Ending> {
     match command {
-        Command::Status { at } => status(at),
+        Command::Status { place } => status(place),
         Command::Verify { dir: Some(dir), .. } => {
             let found = journal::verify(dir).with_context(|| dir.display().to_string())?;
             Ok(verify::report(&found))
@@ -81,36 +76,25 @@ pub fn execute(command: &Command) -> anyhow::Result<Ending> {
             let dir = offline.as_deref().context("no directory")?;
             opened(dir, |journal| Ok(verify::report(&journal.verify()?)))
         }
-        Command::Dump { at, from, count } => dump(at, *from, *count),
-        Command::Forget { id, at } => forget(id, at),
+        Command::Dump { place, from, count } => dump(place, *from, *count),
+        Command::Forget { id, place } => forget(id, place),
     }
 }
 
-fn status(at: &At) -> anyhow::Result<Ending> {
-    if let Some(dir) = &at.offline {
+fn status(place: &Where) -> anyhow::Result<Ending> {
+    if let Some(dir) = &place.offline {
         return opened(dir, |journal| {
             let found = journal.verify()?;
             say(&format!("journal  {} in {} segments", bytes(found.bytes), found.segments.len()));
             for position in journal.positions(&found) {
-                let (id, low, fates) = (position.id, position.low.0, position.fates);
-                say(&position_line(
-                    id.as_str(),
-                    &format!("done up to {low}"),
-                    &Output {
-                        pending: position.pending,
-                        confirmed: fates.confirmed,
-                        dead: fates.dead,
-                        dropped: fates.dropped,
-                        filtered: fates.filtered,
-                        quarantined: fates.quarantined,
-                        ..Output::default()
-                    },
-                ));
+                let state = format!("done up to {}", position.low.0);
+                let output = Output::default().with_fates(position.pending, &position.fates);
+                say(&position_line(position.id.as_str(), &state, &output));
             }
             Ok(Ending::Ok)
         });
     }
-    ask(at, "status", |reply| {
+    ask(&place.at, "status", |reply| {
         let status: Status = serde_json::from_value(reply)?;
         say(&journal_line(&status.journal));
         for output in &status.outputs {
@@ -132,26 +116,26 @@ fn position_line(id: &str, state: &str, output: &Output) -> String {
     )
 }
 
-fn dump(at: &At, from: u64, count: usize) -> anyhow::Result<Ending> {
-    if let Some(dir) = &at.offline {
+fn dump(place: &Where, from: u64, count: usize) -> anyhow::Result<Ending> {
+    if let Some(dir) = &place.offline {
         return opened(dir, |_lock| dump::print(dir, from, count));
     }
-    match super::run::load(&at.config.path)? {
+    match place.at.config() {
         Ok(config) => dump::print(config.journal.dir(), from, count),
         Err(ending) => Ok(ending),
     }
 }
 
-fn forget(id: &str, at: &At) -> anyhow::Result<Ending> {
+fn forget(id: &str, place: &Where) -> anyhow::Result<Ending> {
     let known = OutputId::new(id).with_context(|| format!("`{id}` is no id of an output"))?;
-    if let Some(dir) = &at.offline {
+    if let Some(dir) = &place.offline {
         return opened(dir, |journal| {
             journal.forget(&known)?;
             say(&format!("forgotten: {known}; what only it needed is freed at the next start"));
             Ok(Ending::Ok)
         });
     }
-    ask(at, &format!("journal forget {known}"), |_| {
+    ask(&place.at, &format!("journal forget {known}"), |_| {
         say(&format!("forgotten: {known}"));
         Ok(Ending::Ok)
     })
@@ -163,27 +147,15 @@ fn ask(
     command: &str,
     then: impl FnOnce(Value) -> anyhow::Result<Ending>,
 ) -> anyhow::Result<Ending> {
-    let socket = match &at.socket {
-        Some(socket) => socket.clone(),
-        None => match super::run::load(&at.config.path)? {
-            Ok(config) => config.control.socket,
-            Err(ending) => return Ok(ending),
-        },
-    };
-    let reply = match control::ask(&socket, command) {
-        Ok(reply) => reply,
-        Err(error) => {
-            complain(&format!("no gateway answers on {}: {error}", socket.display()));
-            complain("with the gateway stopped, use --offline DIR");
-            return Ok(Ending::TryAgain);
+    match at.gateway().and_then(|gateway| gateway.ask(command)) {
+        Ok(reply) => then(reply),
+        Err(ending) => {
+            if ending == Ending::TryAgain {
+                complain("with the gateway stopped, use --offline DIR");
+            }
+            Ok(ending)
         }
-    };
-    let reply: Value = serde_json::from_str(&reply)?;
-    if let Some(error) = reply.get("error").and_then(Value::as_str) {
-        complain(error);
-        return Ok(Ending::Failed);
     }
-    then(reply)
 }
 
 fn opened(

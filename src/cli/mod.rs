@@ -7,6 +7,7 @@ pub mod check;
 pub mod dead;
 pub mod demo;
 pub mod frame;
+mod gateway;
 pub mod journal;
 pub mod logging;
 pub mod run;
@@ -88,7 +89,7 @@ impl Arguments {
             Command::Check(arguments) => check::execute(&arguments),
             Command::Status(arguments) => status::execute(&arguments),
             Command::Journal(command) => journal::execute(&command),
-            Command::Dead(command) => dead::execute(&command),
+            Command::Dead(command) => Ok(dead::execute(&command)),
             Command::Frame(command) => frame::execute(&command),
         }
     }

@@ -14,7 +14,7 @@ use crate::config::{Config, LogFormat};
 const RUNTIME_END_MAX: Duration = Duration::from_secs(2);
 
 pub fn execute(file: &ConfigFile) -> anyhow::Result<Ending> {
-    let config = match load(&file.path)? {
+    let config = match load(&file.path) {
         Ok(config) => config,
         Err(ending) => return Ok(ending),
     };
@@ -27,14 +27,11 @@ pub fn execute(file: &ConfigFile) -> anyhow::Result<Ending> {
 }
 
 /// Reads and checks the configuration; tells every problem on standard error.
-pub fn load(path: &Path) -> anyhow::Result<Result<Config, Ending>> {
-    match Config::load(path) {
-        Ok(config) => Ok(Ok(config)),
-        Err(problems) => {
-            complain(&problems.to_string());
-            Ok(Err(Ending::BadConfig))
-        }
-    }
+pub fn load(path: &Path) -> Result<Config, Ending> {
+    Config::load(path).map_err(|problems| {
+        complain(&problems.to_string());
+        Ending::BadConfig
+    })
 }
 
 pub(super) fn runtime(config: &Config) -> anyhow::Result<tokio::runtime::Runtime> {

@@ -1,39 +1,24 @@
 //! `tidegate status`: the running gateway on one screen.
 
-use std::{fmt::Write as _, path::PathBuf};
+use std::fmt::Write as _;
 
-use super::{ConfigFile, Ending, complain, say};
-use crate::app::{
-    control,
-    status::{Journal, Output, Status},
-};
+use super::gateway::At;
+use super::{Ending, say};
+use crate::app::status::{Journal, Output, Status};
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     #[command(flatten)]
-    config: ConfigFile,
-    /// The control socket, if it is not where the configuration says.
-    #[arg(long, value_name = "PATH")]
-    socket: Option<PathBuf>,
+    at: At,
     /// Print the JSON document as it came.
     #[arg(long)]
     json: bool,
 }
 
 pub fn execute(arguments: &Arguments) -> anyhow::Result<Ending> {
-    let socket = match &arguments.socket {
-        Some(socket) => socket.clone(),
-        None => match super::run::load(&arguments.config.path)? {
-            Ok(config) => config.control.socket,
-            Err(ending) => return Ok(ending),
-        },
-    };
-    let reply = match control::ask(&socket, "status") {
+    let reply = match arguments.at.gateway().and_then(|gateway| gateway.ask_text("status")) {
         Ok(reply) => reply,
-        Err(error) => {
-            complain(&format!("no gateway answers on {}: {error}", socket.display()));
-            return Ok(Ending::TryAgain);
-        }
+        Err(ending) => return Ok(ending),
     };
     if arguments.json {
         say(&reply);

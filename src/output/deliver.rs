@@ -10,24 +10,22 @@ use tokio::{
     task::{JoinError, JoinSet},
     time::{Instant, sleep_until},
 };
-use tracing::{error, info, warn};
+use tracing::warn;
 
 use super::Output;
 use super::batch::Batch;
 use super::bisect::{Episode, Finding, Want};
 use super::lease::Receipt;
 use super::lines::{Lines, count};
+use super::log::StateLog;
 use super::replay::{Asker, Replay};
 use super::retention::Retention;
 use super::retry::{May, Pace, Sent};
 use super::settle::{settle, settle_stored};
 use super::size::Size;
-use super::stats::State;
 use crate::sink::{Answer, Sink, Written};
 
 const EXPIRE_EVERY: Duration = Duration::from_hours(1);
-/// A warning about backing off comes at most so often.
-const WARN_EVERY: Duration = Duration::from_secs(10);
 
 /// Runs until the last batch that `batches` brings is settled. Dropped half way: receipts drop, and
 /// what was in flight is in the journal.
@@ -119,7 +117,7 @@ struct Deliver<S, R> {
     settling: usize,
     running: JoinSet<Done>,
     numbers: u64,
-    warned: Option<Instant>,
+    log: StateLog,
 }
 
 impl<S: Sink, R: Receipt> Deliver<S, R> {
@@ -134,7 +132,7 @@ impl<S: Sink, R: Receipt> Deliver<S, R> {
             settling: 0,
             running: JoinSet::new(),
             numbers: 0,
-            warned: None,
+            log: StateLog::default(),
         }
     }
 
@@ -366,33 +364,7 @@ impl<S: Sink, R: Receipt> Deliver<S, R> {
     fn show(&mut self) {
         let state = self.pace.state();
         let Some(former) = self.output.stats.enter(state) else { return };
-        let output = &*self.output.id;
-        let error = self.output.stats.status().last_error.map(|(_, text)| text);
-        let error = error.as_deref().unwrap_or_default();
-        match state {
-            State::BackingOff if former == State::Running => {
-                if self.warned.is_none_or(|at| at.elapsed() >= WARN_EVERY) {
-                    self.warned = Some(Instant::now());
-                    warn!(output, error, "delivery failed, backing off");
-                }
-            }
-            State::Misconfigured if !former.is_stuck() => {
-                self.warned = Some(Instant::now());
-                error!(
-                    output,
-                    error,
-                    "the database refuses what it ought to take: nothing is sent but a probe now and then"
-                );
-            }
-            State::Running if former != State::BackingOff || self.warned.is_some() => {
-                self.warned = None;
-                info!(output, "delivering again");
-            }
-            State::Running
-            | State::BackingOff
-            | State::Misconfigured
-            | State::Probing
-            | State::Ended => {}
-        }
+        let error = self.output.stats.status().last_error.map(|(_, text)| text).unwrap_or_default();
+        self.log.entered(&self.output.id, former, state, &error);
     }
 }

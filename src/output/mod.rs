@@ -26,6 +26,7 @@ mod gather;
 pub mod keys;
 pub mod lease;
 pub mod lines;
+mod log;
 pub mod rejects;
 pub mod replay;
 mod retention;
