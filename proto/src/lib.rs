@@ -6,6 +6,7 @@
 
 pub mod context;
 mod decimal;
+mod fault;
 pub mod frame;
 pub mod json;
 pub mod line;
@@ -19,6 +20,7 @@ mod scratch;
 #[cfg(test)]
 mod testing;
 pub mod timestamp;
+mod tree;
 pub mod value;
 
 pub use context::Context;

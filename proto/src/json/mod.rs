@@ -15,14 +15,16 @@
 
 mod flat;
 mod scan;
-mod shape;
 #[cfg(test)]
 mod tests;
 
-use crate::{Context, Kind, Place, Readings, Reason, Rejects, offer::Offers};
+use crate::{
+    Context, Kind, Place, Readings, Reason, Rejects,
+    fault::Fault,
+    offer::Offers,
+    tree::shape::{self, Defaults},
+};
 use flat::Flat;
-use scan::Fault;
-use shape::Defaults;
 
 pub fn decode(payload: &[u8], context: &Context<'_>, out: &mut Readings, bad: &mut Rejects) {
     let offers = Offers::new(context, out, bad);
@@ -107,10 +109,10 @@ impl Decoder<'_, '_> {
         let end = self.flat.scan.at;
         let Some(batch) = self.flat.batch.take() else {
             let place = self.next_place(start, end);
-            shape::offer(&self.flat, defaults, place, &mut self.offers);
+            shape::offer(&self.flat.tree, defaults, place, &mut self.offers);
             return Ok(());
         };
-        match shape::defaults(&self.flat, self.index, &mut self.offers) {
+        match shape::defaults(&self.flat.tree, self.index, &mut self.offers) {
             Ok(defaults) => {
                 self.flat.scan.at = batch.start;
                 if let Err(fault) = self.array(Some(&defaults)) {
@@ -131,7 +133,7 @@ impl Decoder<'_, '_> {
         let name = self.offers.context.field;
         self.flat.lone_value(name)?;
         let place = self.next_place(start, self.flat.scan.at);
-        shape::offer(&self.flat, None, place, &mut self.offers);
+        shape::offer(&self.flat.tree, None, place, &mut self.offers);
         Ok(())
     }
 

@@ -4,33 +4,7 @@
 
 use std::ops::Range;
 
-use crate::{Kind, Reason, scratch::Piece};
-
-/// Where and why the payload is no JSON, or too much of it.
-#[derive(Debug)]
-pub(super) struct Fault {
-    pub(super) at: usize,
-    pub(super) kind: Kind,
-    pub(super) what: &'static str,
-}
-
-impl From<Fault> for Reason {
-    fn from(fault: Fault) -> Self {
-        Self::new(fault.kind, format!("byte {}: {}", fault.at, fault.what))
-    }
-}
-
-/// A value that is no container.
-#[derive(Clone, Debug)]
-pub(super) enum Scalar<'p> {
-    Null,
-    /// `NaN`, `Infinity`, `-Infinity`.
-    NotFinite,
-    Boolean(bool),
-    /// Its decimal text.
-    Number(&'p str),
-    Text(Piece<'p>),
-}
+use crate::{Kind, fault::Fault, scratch::Piece, tree::Scalar};
 
 #[derive(Debug)]
 pub(super) struct Scanner<'p> {
@@ -160,7 +134,7 @@ impl<'p> Scanner<'p> {
             }
             return self.fault("expected a value");
         }
-        self.number().map(Scalar::Number)
+        self.number().map(|text| Scalar::Number(Piece::Plain(text)))
     }
 
     fn number(&mut self) -> Result<&'p str, Fault> {

@@ -2,10 +2,7 @@
 
 use std::{mem, time::Duration};
 
-use super::{
-    flat::{Flat, Leaf},
-    scan::Scalar,
-};
+use super::{Leaf, Scalar, Tree};
 use crate::{
     Kind, Place, Reason, Time, Timestamp, ValueRef,
     decimal::Decimal,
@@ -17,7 +14,7 @@ use crate::{
 
 /// What the object around an array of readings says for all of them.
 #[derive(Debug, Default)]
-pub(super) struct Defaults {
+pub(crate) struct Defaults {
     measurement: String,
     tags: Vec<(String, String)>,
     time: Option<Time>,
@@ -36,14 +33,14 @@ struct Shape<'s> {
 }
 
 /// Offers the reading that an object, or a value without one, is.
-pub(super) fn offer(
-    flat: &Flat<'_>,
+pub(crate) fn offer(
+    tree: &Tree<'_>,
     defaults: Option<&Defaults>,
     place: Place,
     offers: &mut Offers<'_>,
 ) {
     let mut shape = Shape::new(&mut offers.scratch);
-    if let Err(reason) = shape.read(flat, offers) {
+    if let Err(reason) = shape.read(tree, offers) {
         offers.refuse(place, reason);
     } else {
         shape.add_defaults(defaults);
@@ -54,14 +51,14 @@ pub(super) fn offer(
 }
 
 /// What an object with an array of readings says besides; `index`: of its first reading.
-pub(super) fn defaults(
-    flat: &Flat<'_>,
+pub(crate) fn defaults(
+    tree: &Tree<'_>,
     index: u32,
     offers: &mut Offers<'_>,
 ) -> Result<Defaults, Reason> {
     let mut shape = Shape::new(&mut Scratch::default());
-    for leaf in &flat.leaves {
-        shape.explicit_leaf(leaf, flat, offers)?;
+    for leaf in &tree.leaves {
+        shape.explicit_leaf(leaf, tree, offers)?;
     }
     for (name, _) in mem::take(&mut shape.fields) {
         shape.unknown(name);
@@ -90,44 +87,44 @@ impl<'s> Shape<'s> {
         }
     }
 
-    fn read(&mut self, flat: &'s Flat<'_>, offers: &Offers<'_>) -> Result<(), Reason> {
+    fn read(&mut self, tree: &'s Tree<'_>, offers: &Offers<'_>) -> Result<(), Reason> {
         let named = |key: &str| {
-            flat.tops.iter().rposition(|top| top.is_object && flat.text(&top.key) == key)
+            tree.tops.iter().rposition(|top| top.is_object && tree.text(&top.key) == key)
         };
         if named("fields").is_some() {
-            return flat.leaves.iter().try_for_each(|leaf| self.explicit_leaf(leaf, flat, offers));
+            return tree.leaves.iter().try_for_each(|leaf| self.explicit_leaf(leaf, tree, offers));
         }
-        flat.leaves.iter().try_for_each(|leaf| self.plain_leaf(leaf, flat, offers))
+        tree.leaves.iter().try_for_each(|leaf| self.plain_leaf(leaf, tree, offers))
     }
 
     /// `{"device":"d1","measurement":"climate","tags":{"room":"a"},"fields":{"t":21.5},"ts":1.7e9}`
     fn explicit_leaf(
         &mut self,
         leaf: &'s Leaf<'_>,
-        flat: &'s Flat<'_>,
+        tree: &'s Tree<'_>,
         offers: &Offers<'_>,
     ) -> Result<(), Reason> {
-        let name = flat.text(&leaf.name);
-        let top = leaf.top.and_then(|top| flat.tops.get(top));
+        let name = tree.text(&leaf.name);
+        let top = leaf.top.and_then(|top| tree.tops.get(top));
         if let Some(top) = top.filter(|top| top.is_object) {
-            let key = flat.text(&top.key);
+            let key = tree.text(&top.key);
             let inner = name.get(key.len() + 1..).unwrap_or_default();
             match key {
-                "fields" => self.field(inner, &leaf.value, flat),
-                "tags" => self.tag(inner, &leaf.value, flat, offers.limits().tags_max),
+                "fields" => self.field(inner, &leaf.value, tree),
+                "tags" => self.tag(inner, &leaf.value, tree, offers.limits().tags_max),
                 _ => self.unknown(name),
             }
             return Ok(());
         }
         match name {
             "measurement" => match &leaf.value {
-                Scalar::Text(text) => self.measurement = flat.text(text),
+                Scalar::Text(text) => self.measurement = tree.text(text),
                 Scalar::Null => {}
                 _ => return Err(Reason::new(Kind::Name, "the measurement is not a text")),
             },
-            "device" => self.tag("device", &leaf.value, flat, usize::MAX),
-            "age_ms" => self.age(&leaf.value)?,
-            _ if is_time(name) => self.time_of(&leaf.value, flat, offers)?,
+            "device" => self.tag("device", &leaf.value, tree, usize::MAX),
+            "age_ms" => self.age(&leaf.value, tree)?,
+            _ if is_time(name) => self.time_of(&leaf.value, tree, offers)?,
             _ => self.unknown(name),
         }
         Ok(())
@@ -137,50 +134,49 @@ impl<'s> Shape<'s> {
     fn plain_leaf(
         &mut self,
         leaf: &'s Leaf<'_>,
-        flat: &'s Flat<'_>,
+        tree: &'s Tree<'_>,
         offers: &Offers<'_>,
     ) -> Result<(), Reason> {
-        let name = flat.text(&leaf.name);
+        let name = tree.text(&leaf.name);
         match &leaf.value {
-            _ if leaf.top.is_some() => self.field(name, &leaf.value, flat),
+            _ if leaf.top.is_some() => self.field(name, &leaf.value, tree),
             Scalar::Text(text) if name == "device" => {
                 // One that the topic names is not named again.
                 if !offers.context.tags.iter().any(|(key, _)| *key == "device") {
-                    self.put_tag("device", flat.text(text));
+                    self.put_tag("device", tree.text(text));
                 }
             }
-            Scalar::Number(_) if name == "age_ms" => self.age(&leaf.value)?,
+            Scalar::Number(_) if name == "age_ms" => self.age(&leaf.value, tree)?,
             Scalar::Number(_) | Scalar::Text(_) | Scalar::Null if is_time(name) => {
-                self.time_of(&leaf.value, flat, offers)?;
+                self.time_of(&leaf.value, tree, offers)?;
             }
-            value => self.field(name, value, flat),
+            value => self.field(name, value, tree),
         }
         Ok(())
     }
 
-    fn field(&mut self, name: &'s str, value: &'s Scalar<'_>, flat: &'s Flat<'_>) {
+    fn field(&mut self, name: &'s str, value: &'s Scalar<'_>, tree: &'s Tree<'_>) {
         let value = match value {
             Scalar::Null => return self.empty = true,
-            Scalar::Text(text) if is_empty_word(flat.text(text)) => return self.empty = true,
-            Scalar::Text(text) => ValueRef::Text(flat.text(text)),
+            Scalar::Text(text) if is_empty_word(tree.text(text)) => return self.empty = true,
+            Scalar::Text(text) => ValueRef::Text(tree.text(text)),
             Scalar::Boolean(value) => ValueRef::Boolean(*value),
             Scalar::NotFinite => ValueRef::Float(f64::NAN),
             // What is too large becomes infinite, and the encoder leaves it out.
-            Scalar::Number(text) => ValueRef::Float(text.parse().unwrap_or(f64::NAN)),
+            Scalar::Number(text) => ValueRef::Float(tree.text(text).parse().unwrap_or(f64::NAN)),
         };
         self.fields.push((name, value));
     }
 
     /// Of two with one key the last counts.
-    fn tag(&mut self, key: &'s str, value: &'s Scalar<'_>, flat: &'s Flat<'_>, tags_max: usize) {
+    fn tag(&mut self, key: &'s str, value: &'s Scalar<'_>, tree: &'s Tree<'_>, tags_max: usize) {
         // One too many is kept, so that it is seen; more would only take time.
         if self.tags.len() > tags_max {
             return;
         }
         match value {
             Scalar::Null | Scalar::NotFinite => {}
-            Scalar::Text(text) => self.put_tag(key, flat.text(text)),
-            Scalar::Number(text) => self.put_tag(key, text),
+            Scalar::Text(text) | Scalar::Number(text) => self.put_tag(key, tree.text(text)),
             Scalar::Boolean(true) => self.put_tag(key, "true"),
             Scalar::Boolean(false) => self.put_tag(key, "false"),
         }
@@ -198,10 +194,10 @@ impl<'s> Shape<'s> {
         self.left_out.push((name, Reason::new(Kind::Name, text)));
     }
 
-    fn age(&mut self, value: &Scalar<'_>) -> Result<(), Reason> {
+    fn age(&mut self, value: &Scalar<'_>, tree: &Tree<'_>) -> Result<(), Reason> {
         match value {
             Scalar::Null => {}
-            Scalar::Number(text) => self.age = Some(age_from_millis_text(text)?),
+            Scalar::Number(text) => self.age = Some(age_from_millis_text(tree.text(text))?),
             _ => return Err(Reason::new(Kind::Timestamp, "an age that is not a number")),
         }
         Ok(())
@@ -211,14 +207,16 @@ impl<'s> Shape<'s> {
     fn time_of(
         &mut self,
         value: &Scalar<'_>,
-        flat: &Flat<'_>,
+        tree: &Tree<'_>,
         offers: &Offers<'_>,
     ) -> Result<(), Reason> {
         let precision = offers.context.precision;
         match value {
-            Scalar::Number(text) => self.at = Some(Timestamp::from_epoch_text(text, precision)?),
+            Scalar::Number(text) => {
+                self.at = Some(Timestamp::from_epoch_text(tree.text(text), precision)?);
+            }
             Scalar::Text(text) => {
-                let text = flat.text(text).trim_ascii();
+                let text = tree.text(text).trim_ascii();
                 if let Some(at) = Timestamp::from_rfc3339(text) {
                     self.at = Some(at);
                 } else if Decimal::parse(text).is_some() {
