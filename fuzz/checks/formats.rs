@@ -5,8 +5,8 @@
 //! - as line protocol it is read back the same, and as a device's frame too.
 
 use proto::{
-    Context, Limits, Reading, ReadingRef, Readings, Rejects, Time, Timestamp, ValueRef, frame,
-    json, line, plain,
+    Context, Limits, Reading, ReadingRef, Readings, Rejects, Time, Timestamp, ValueRef, cbor,
+    frame, json, line, msgpack, plain,
 };
 
 const ARRIVAL: Timestamp = Timestamp::from_nanos(1_700_000_000_000_000_000);
@@ -23,6 +23,16 @@ pub(crate) fn line(payload: &[u8]) {
 pub(crate) fn frame(payload: &[u8]) {
     check(payload, frame::decode);
     walk_without_panic(payload);
+}
+
+pub(crate) fn cbor(payload: &[u8]) {
+    check(payload, cbor::decode);
+    cbor::looks_like(payload);
+}
+
+pub(crate) fn msgpack(payload: &[u8]) {
+    check(payload, msgpack::decode);
+    assert!(!(msgpack::looks_like(payload) && cbor::looks_like(payload)), "it cannot be both");
 }
 
 pub(crate) fn plain(payload: &[u8]) {

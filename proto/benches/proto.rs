@@ -3,12 +3,15 @@
 
 use divan::{Bencher, counter::ItemsCount};
 use proto::{
-    Context, Limits, Reading, Readings, Rejects, Time, Timestamp, Value, frame, json, line, plain,
+    Context, Limits, Reading, Readings, Rejects, Time, Timestamp, Value, cbor, frame, json, line,
+    msgpack, plain,
 };
 
 const ARRIVAL: Timestamp = Timestamp::from_nanos(1_700_000_000_000_000_000);
 /// Readings in a frame, lines in a body.
 const MANY: u32 = 100;
+/// What a device of the benches measures.
+const MEASURED: [(&str, f64); 3] = [("temperature", 21.53), ("humidity", 48.2), ("battery", 3.714)];
 
 fn main() {
     divan::main();
@@ -25,6 +28,35 @@ fn json_decode(bencher: Bencher<'_, '_>) {
 fn json_decode_explicit(bencher: Bencher<'_, '_>) {
     let payload = br#"{"device":"d1","measurement":"climate","tags":{"room":"a"},"fields":{"t":21.5},"ts":1700000000000}"#;
     decode(bencher, payload, 1, json::decode);
+}
+
+#[divan::bench]
+fn cbor_decode(bencher: Bencher<'_, '_>) {
+    // The object of `json_decode`, its numbers as doubles.
+    let mut payload = b"\xA5\x66device\x6Dgreenhouse-17".to_vec();
+    for (name, value) in MEASURED {
+        payload.push(0x60 + u8::try_from(name.len()).expect("a short name"));
+        payload.extend_from_slice(name.as_bytes());
+        payload.push(0xFB);
+        payload.extend_from_slice(&value.to_be_bytes());
+    }
+    payload.extend_from_slice(b"\x62ts\x1B");
+    payload.extend_from_slice(&1_700_000_000_123_u64.to_be_bytes());
+    decode(bencher, &payload, 1, cbor::decode);
+}
+
+#[divan::bench]
+fn msgpack_decode(bencher: Bencher<'_, '_>) {
+    let mut payload = b"\x85\xA6device\xADgreenhouse-17".to_vec();
+    for (name, value) in MEASURED {
+        payload.push(0xA0 + u8::try_from(name.len()).expect("a short name"));
+        payload.extend_from_slice(name.as_bytes());
+        payload.push(0xCB);
+        payload.extend_from_slice(&value.to_be_bytes());
+    }
+    payload.extend_from_slice(b"\xA2ts\xCF");
+    payload.extend_from_slice(&1_700_000_000_123_u64.to_be_bytes());
+    decode(bencher, &payload, 1, msgpack::decode);
 }
 
 #[divan::bench]

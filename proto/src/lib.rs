@@ -1,15 +1,17 @@
 //! What a reading is, and how it looks as bytes. No tokio, no I/O.
 //!
 //! ```text
-//!  bytes --json|plain|line|frame--> Readings (one encoder) --> bytes in the journal --frame::Cursor--> ReadingRef --line--> text
+//!  bytes --json|cbor|msgpack|plain|line|frame--> Readings (one encoder) --> bytes in the journal --frame::Cursor--> ReadingRef --line--> text
 //! ```
 
+pub mod cbor;
 pub mod context;
 mod decimal;
 mod fault;
 pub mod frame;
 pub mod json;
 pub mod line;
+pub mod msgpack;
 mod names;
 mod offer;
 pub mod plain;

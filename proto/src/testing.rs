@@ -61,6 +61,24 @@ pub(crate) fn any_reading() -> impl Strategy<Value = Reading> {
     })
 }
 
+/// Objects are what devices send most, but any JSON is JSON.
+pub(crate) fn any_json() -> impl Strategy<Value = serde_json::Value> {
+    let scalar = prop_oneof![
+        Just(serde_json::Value::Null),
+        any::<bool>().prop_map(serde_json::Value::from),
+        any::<f64>().prop_map(serde_json::Value::from),
+        any::<i64>().prop_map(serde_json::Value::from),
+        "[ -~äß€\n\t\"\\\\]{0,8}".prop_map(serde_json::Value::from),
+    ];
+    scalar.prop_recursive(4, 24, 5, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..5).prop_map(serde_json::Value::from),
+            prop::collection::btree_map("[a-z_ \"\\\\ö]{1,6}", inner, 0..5)
+                .prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
 /// What was taken, unstamped readings as `Time::Unknown` again; and what was refused.
 pub(crate) fn decoded(decode: impl FnOnce(&mut Readings, &mut Rejects)) -> (Vec<Reading>, Rejects) {
     let mut out = Readings::new(Limits::default());
@@ -76,6 +94,19 @@ pub(crate) fn decoded(decode: impl FnOnce(&mut Readings, &mut Rejects)) -> (Vec<
         }
     }
     (readings, bad)
+}
+
+/// The bytes that hexadecimal digits stand for; blanks between them do not count.
+pub(crate) fn hex(digits: &str) -> Vec<u8> {
+    let digits: Vec<_> = digits.chars().filter_map(|c| c.to_digit(16)).collect();
+    digits.chunks(2).map(|pair| u8::try_from(pair[0] << 4 | pair[1]).unwrap()).collect()
+}
+
+/// As line protocol, without the end of the line.
+pub(crate) fn line(reading: &Reading) -> String {
+    let mut out = Vec::new();
+    reading.with_ref(|reading| crate::line::write(&reading, &mut out)).unwrap();
+    String::from_utf8(out).unwrap().trim_end().to_owned()
 }
 
 pub(crate) fn read_back(bytes: &[u8]) -> Vec<Reading> {

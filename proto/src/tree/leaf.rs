@@ -14,7 +14,18 @@ pub(crate) enum Scalar<'p> {
     Boolean(bool),
     /// Its decimal text.
     Number(Piece<'p>),
+    Integer(i64),
+    /// Finite.
+    Float(f64),
     Text(Piece<'p>),
+    /// A point in time, because the format says that it is one: since 1970.
+    Instant {
+        seconds: i64,
+        nanos: u32,
+    },
+    Bytes(&'p [u8]),
+    /// What no reading can hold, in words.
+    Unstorable(&'static str),
 }
 
 /// A scalar, and the names on the way to it joined with `_`.
@@ -46,6 +57,8 @@ pub(crate) struct Tree<'p> {
     /// A name longer than this is too long, and grows no more.
     name_bytes_grown: usize,
     top: Option<usize>,
+    /// `top` is an object named `tags`.
+    in_tags: bool,
 }
 
 impl<'p> Tree<'p> {
@@ -59,6 +72,7 @@ impl<'p> Tree<'p> {
             depth_max: context.depth_max.min(DEPTH_MAX),
             name_bytes_grown: limits.name_bytes_max + "fields_".len(),
             top: None,
+            in_tags: false,
         }
     }
 
@@ -67,25 +81,37 @@ impl<'p> Tree<'p> {
         self.tops.clear();
         self.arena.clear();
         self.keys = 0;
-        self.top = None;
+        self.leave_top();
     }
 
     pub(crate) fn text<'s>(&'s self, piece: &Piece<'s>) -> &'s str {
         piece.get(&self.arena)
     }
 
+    /// A number that may become a tag is written out.
     pub(crate) fn push(&mut self, name: Piece<'p>, value: Scalar<'p>) {
+        let value = match value {
+            Scalar::Integer(number) if self.may_be_tag(&name) => {
+                Scalar::Number(self.made(itoa::Buffer::new().format(number)))
+            }
+            Scalar::Float(number) if self.may_be_tag(&name) => {
+                Scalar::Number(self.made(zmij::Buffer::new().format_finite(number)))
+            }
+            other => other,
+        };
         self.leaves.push(Leaf { name, value, top: self.top });
     }
 
     /// What is pushed from here to `leave_top` lies in this container of the outermost object.
     pub(crate) fn enter_top(&mut self, key: Piece<'p>, is_object: bool) {
         self.top = Some(self.tops.len());
+        self.in_tags = is_object && self.text(&key) == "tags";
         self.tops.push(Top { key, is_object });
     }
 
     pub(crate) fn leave_top(&mut self) {
         self.top = None;
+        self.in_tags = false;
     }
 
     /// Before a container is entered that lies `depth` deep; the outermost object lies 1 deep.
@@ -135,6 +161,10 @@ impl<'p> Tree<'p> {
         self.arena.push('_');
         self.append(key, self.name_bytes_grown + 1);
         Piece::Made(from..self.arena.len())
+    }
+
+    fn may_be_tag(&self, name: &Piece<'p>) -> bool {
+        self.in_tags || (self.top.is_none() && self.text(name) == "device")
     }
 
     fn append(&mut self, piece: &Piece<'p>, bytes_max: usize) {

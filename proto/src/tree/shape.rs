@@ -1,6 +1,6 @@
 //! What a flattened object says: which of its members are fields, tags, device and time.
 
-use std::{mem, time::Duration};
+use std::{borrow::Cow, mem, time::Duration};
 
 use super::{Leaf, Scalar, Tree};
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
     decimal::Decimal,
     offer::{Offers, Parts},
     scratch::{Scratch, reuse},
-    timestamp::text::age_from_millis_text,
+    timestamp::text::{age_from_millis_text, out_of_range},
     value::is_empty_word,
 };
 
@@ -146,8 +146,17 @@ impl<'s> Shape<'s> {
                     self.put_tag("device", tree.text(text));
                 }
             }
-            Scalar::Number(_) if name == "age_ms" => self.age(&leaf.value, tree)?,
-            Scalar::Number(_) | Scalar::Text(_) | Scalar::Null if is_time(name) => {
+            Scalar::Number(_) | Scalar::Integer(_) | Scalar::Float(_) if name == "age_ms" => {
+                self.age(&leaf.value, tree)?;
+            }
+            Scalar::Number(_)
+            | Scalar::Integer(_)
+            | Scalar::Float(_)
+            | Scalar::Text(_)
+            | Scalar::Instant { .. }
+            | Scalar::Null
+                if is_time(name) =>
+            {
                 self.time_of(&leaf.value, tree, offers)?;
             }
             value => self.field(name, value, tree),
@@ -164,6 +173,14 @@ impl<'s> Shape<'s> {
             Scalar::NotFinite => ValueRef::Float(f64::NAN),
             // What is too large becomes infinite, and the encoder leaves it out.
             Scalar::Number(text) => ValueRef::Float(tree.text(text).parse().unwrap_or(f64::NAN)),
+            Scalar::Integer(number) => ValueRef::Float(float(*number)),
+            Scalar::Float(number) => ValueRef::Float(*number),
+            // A time that is not the reading's own: its seconds.
+            Scalar::Instant { seconds, nanos } => {
+                ValueRef::Float(float(*seconds) + f64::from(*nanos) / 1e9)
+            }
+            Scalar::Bytes(bytes) => return self.unstorable(name, no_place_for(bytes)),
+            Scalar::Unstorable(what) => return self.unstorable(name, *what),
         };
         self.fields.push((name, value));
     }
@@ -175,7 +192,11 @@ impl<'s> Shape<'s> {
             return;
         }
         match value {
-            Scalar::Null | Scalar::NotFinite => {}
+            // Numbers: `Tree::push` wrote them out.
+            Scalar::Null | Scalar::NotFinite | Scalar::Integer(_) | Scalar::Float(_) => {}
+            Scalar::Bytes(bytes) => self.unstorable(key, no_place_for(bytes)),
+            Scalar::Unstorable(what) => self.unstorable(key, *what),
+            Scalar::Instant { .. } => self.unstorable(key, "a time where a tag was expected"),
             Scalar::Text(text) | Scalar::Number(text) => self.put_tag(key, tree.text(text)),
             Scalar::Boolean(true) => self.put_tag(key, "true"),
             Scalar::Boolean(false) => self.put_tag(key, "false"),
@@ -189,17 +210,24 @@ impl<'s> Shape<'s> {
         }
     }
 
+    fn unstorable(&mut self, name: &'s str, what: impl Into<Cow<'static, str>>) {
+        self.left_out.push((name, Reason::new(Kind::Value, what)));
+    }
+
     fn unknown(&mut self, name: &'s str) {
         let text = "no part of a reading written with `fields`: those go into `fields`";
         self.left_out.push((name, Reason::new(Kind::Name, text)));
     }
 
     fn age(&mut self, value: &Scalar<'_>, tree: &Tree<'_>) -> Result<(), Reason> {
-        match value {
-            Scalar::Null => {}
-            Scalar::Number(text) => self.age = Some(age_from_millis_text(tree.text(text))?),
-            _ => return Err(Reason::new(Kind::Timestamp, "an age that is not a number")),
+        if matches!(value, Scalar::Null) {
+            return Ok(());
         }
+        let mut written = Written::default();
+        let Some(text) = written.decimal(value, tree) else {
+            return Err(Reason::new(Kind::Timestamp, "an age that is not a number"));
+        };
+        self.age = Some(age_from_millis_text(text)?);
         Ok(())
     }
 
@@ -211,10 +239,9 @@ impl<'s> Shape<'s> {
         offers: &Offers<'_>,
     ) -> Result<(), Reason> {
         let precision = offers.context.precision;
+        let mut written = Written::default();
         match value {
-            Scalar::Number(text) => {
-                self.at = Some(Timestamp::from_epoch_text(tree.text(text), precision)?);
-            }
+            Scalar::Instant { seconds, nanos } => self.at = Some(instant(*seconds, *nanos)?),
             Scalar::Text(text) => {
                 let text = tree.text(text).trim_ascii();
                 if let Some(at) = Timestamp::from_rfc3339(text) {
@@ -223,7 +250,11 @@ impl<'s> Shape<'s> {
                     self.at = Some(Timestamp::from_epoch_text(text, precision)?);
                 }
             }
-            Scalar::Null | Scalar::NotFinite | Scalar::Boolean(_) => {}
+            value => {
+                if let Some(text) = written.decimal(value, tree) {
+                    self.at = Some(Timestamp::from_epoch_text(text, precision)?);
+                }
+            }
         }
         Ok(())
     }
@@ -248,6 +279,12 @@ impl<'s> Shape<'s> {
         if self.fields.is_empty() && self.empty && self.left_out.is_empty() {
             return offers.nothing();
         }
+        // Where a value that cannot be kept is all there is, it is what is wrong.
+        if let ([], Some((_, reason))) = (self.fields.as_slice(), self.left_out.first())
+            && reason.kind == Kind::Value
+        {
+            return offers.refuse(place, reason.clone());
+        }
         let time = self.time().or_else(|| defaults?.time).unwrap_or(Time::Unknown);
         let (measurement, index) = (self.measurement, place.index);
         let parts = Parts { measurement, tags: &self.tags, fields: &self.fields, time };
@@ -257,6 +294,40 @@ impl<'s> Shape<'s> {
             }
         }
     }
+}
+
+/// A number's decimal text, where the payload has none.
+#[derive(Default)]
+struct Written {
+    integer: itoa::Buffer,
+    float: zmij::Buffer,
+}
+
+impl Written {
+    /// `None`: no number.
+    fn decimal<'w>(&'w mut self, value: &'w Scalar<'_>, tree: &'w Tree<'_>) -> Option<&'w str> {
+        match value {
+            Scalar::Number(text) => Some(tree.text(text)),
+            Scalar::Integer(number) => Some(self.integer.format(*number)),
+            Scalar::Float(number) => Some(self.float.format_finite(*number)),
+            _ => None,
+        }
+    }
+}
+
+fn no_place_for(bytes: &[u8]) -> String {
+    format!("{} bytes, which no field can hold", bytes.len())
+}
+
+fn instant(seconds: i64, nanos: u32) -> Result<Timestamp, Reason> {
+    let at = i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+    let at = i64::try_from(at).ok().map(Timestamp::from_nanos);
+    at.filter(|at| at.is_storable()).ok_or_else(out_of_range)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a JSON number of that size is rounded too")]
+fn float(number: i64) -> f64 {
+    number as f64
 }
 
 fn is_time(name: &str) -> bool {

@@ -33,6 +33,16 @@ fn frames_hold_on_their_corpus() {
 }
 
 #[test]
+fn cbor_holds_on_its_corpus() {
+    replay("cbor", formats::cbor);
+}
+
+#[test]
+fn messagepack_holds_on_its_corpus() {
+    replay("msgpack", formats::msgpack);
+}
+
+#[test]
 fn plain_values_hold_on_their_corpus() {
     replay("plain", formats::plain);
 }

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::testing::any_json;
 
 /// Every JSON that `serde_json` reads, and none besides (but for the words beyond JSON).
 fn agrees_with_serde(payload: &[u8]) -> Result<(), TestCaseError> {
@@ -21,23 +22,6 @@ fn agrees_with_serde(payload: &[u8]) -> Result<(), TestCaseError> {
         prop_assert_eq!(ours, theirs, "{}", beyond);
     }
     Ok(())
-}
-
-fn any_json() -> impl Strategy<Value = serde_json::Value> {
-    let scalar = prop_oneof![
-        Just(serde_json::Value::Null),
-        any::<bool>().prop_map(serde_json::Value::from),
-        any::<f64>().prop_map(serde_json::Value::from),
-        any::<i64>().prop_map(serde_json::Value::from),
-        "[ -~äß€\n\t\"\\\\]{0,8}".prop_map(serde_json::Value::from),
-    ];
-    scalar.prop_recursive(4, 24, 5, |inner| {
-        prop_oneof![
-            prop::collection::vec(inner.clone(), 0..5).prop_map(serde_json::Value::from),
-            prop::collection::btree_map("[a-z_ \"\\\\ö]{1,6}", inner, 0..5)
-                .prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
-        ]
-    })
 }
 
 /// What it must flatten to, by another way.
