@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  client: one line, a command, `\n`          server: one JSON document, then the end of the stream
+//!                                             `watch`: a document a line, until one of both ends it
 //! ```
 //!
 //! A Unix socket with mode 0600: whoever may open it may ask. Bounded in connections, in the length
@@ -15,8 +16,9 @@ use std::{
     time::Duration,
 };
 
+use serde_json::json;
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader},
     net::{UnixListener, UnixStream},
     sync::Semaphore,
     task::spawn_blocking,
@@ -25,15 +27,27 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::debug;
 
+use crate::intake::watch::{Told, Watch};
+
 const CONNECTIONS_MAX: usize = 16;
 const COMMAND_BYTES_MAX: u64 = 4096;
 const EXCHANGE_MAX: Duration = Duration::from_secs(5);
 /// For an answer that has to wait for an output.
 const ANSWER_MAX: Duration = Duration::from_mins(1);
+/// For who watches, but does not read: a terminal that somebody stopped.
+const STALLED_MAX: Duration = Duration::from_mins(10);
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// Answers one command with one JSON document.
-pub type Answer = Arc<dyn Fn(&str) -> String + Send + Sync>;
+/// What a command is answered with.
+#[derive(Debug)]
+pub enum Reply {
+    /// One JSON document.
+    Document(String),
+    Watch(Watch),
+}
+
+/// Answers one command.
+pub type Answer = Arc<dyn Fn(&str) -> Reply + Send + Sync>;
 
 /// A bound control socket; the file goes when this drops.
 #[derive(Debug)]
@@ -64,10 +78,10 @@ impl Control {
         let exchanges = TaskTracker::new();
         while let Some(accepted) = shutdown.run_until_cancelled(self.accept(&slots)).await {
             let (stream, slot) = accepted;
-            let answer = Arc::clone(&answer);
+            let (answer, shutdown) = (Arc::clone(&answer), shutdown.clone());
             exchanges.spawn(async move {
                 let _slot = slot;
-                if let Err(error) = exchange(stream, &answer).await {
+                if let Err(error) = exchange(stream, &answer, &shutdown).await {
                     debug!(%error, "control exchange failed");
                 }
             });
@@ -103,7 +117,11 @@ impl Drop for Control {
 }
 
 /// Each step has its deadline.
-async fn exchange(mut stream: UnixStream, answer: &Answer) -> io::Result<()> {
+async fn exchange(
+    mut stream: UnixStream,
+    answer: &Answer,
+    shutdown: &CancellationToken,
+) -> io::Result<()> {
     let (read, mut write) = stream.split();
     let mut command = String::new();
     let mut read = BufReader::new(read.take(COMMAND_BYTES_MAX));
@@ -111,22 +129,63 @@ async fn exchange(mut stream: UnixStream, answer: &Answer) -> io::Result<()> {
     let answer = Arc::clone(answer);
     // An answer may take a look at the disk.
     let answer = spawn_blocking(move || answer(command.trim()));
-    let reply = timeout(ANSWER_MAX, answer).await?.map_err(io::Error::other)?;
-    timeout(EXCHANGE_MAX, write.write_all(reply.as_bytes())).await??;
-    write.shutdown().await
+    match timeout(ANSWER_MAX, answer).await?.map_err(io::Error::other)? {
+        Reply::Document(text) => {
+            timeout(EXCHANGE_MAX, write.write_all(text.as_bytes())).await??;
+            write.shutdown().await
+        }
+        Reply::Watch(mut watch) => {
+            let follow = follow(&mut watch, &mut read, &mut write);
+            shutdown.run_until_cancelled(follow).await.unwrap_or(Ok(()))
+        }
+    }
+}
+
+/// Tells until the one who watches is gone.
+async fn follow(
+    watch: &mut Watch,
+    read: &mut (impl AsyncRead + Unpin),
+    write: &mut (impl AsyncWrite + Unpin),
+) -> io::Result<()> {
+    let mut nothing = [0; 16];
+    let mut line = Vec::new();
+    loop {
+        let told = tokio::select! {
+            told = watch.next() => told,
+            // The other end has nothing to say: this is its end.
+            _ = read.read(&mut nothing) => None,
+        };
+        line.clear();
+        match told {
+            Some(Told::Seen(seen)) => serde_json::to_writer(&mut line, &seen)?,
+            Some(Told::Missed(missed)) => {
+                serde_json::to_writer(&mut line, &json!({ "missed": missed }))?;
+            }
+            None => return Ok(()),
+        }
+        line.push(b'\n');
+        timeout(STALLED_MAX, write.write_all(&line)).await??;
+    }
 }
 
 /// Asks the gateway behind `path` one command: its JSON answer. Blocking, for subcommands; some answers
 /// take as long as a database takes.
 pub fn ask(path: &Path, command: &str) -> io::Result<String> {
-    use std::io::{Read as _, Write as _};
-    let mut stream = std::os::unix::net::UnixStream::connect(path)?;
+    use std::io::Read as _;
+    let mut stream = open(path, command)?;
     stream.set_read_timeout(Some(ANSWER_MAX + EXCHANGE_MAX))?;
-    stream.set_write_timeout(Some(EXCHANGE_MAX))?;
-    stream.write_all(format!("{command}\n").as_bytes())?;
     let mut reply = String::new();
     stream.read_to_string(&mut reply)?;
     Ok(reply)
+}
+
+/// Sends one command; the answer is to be read.
+pub fn open(path: &Path, command: &str) -> io::Result<std::os::unix::net::UnixStream> {
+    use std::io::Write as _;
+    let mut stream = std::os::unix::net::UnixStream::connect(path)?;
+    stream.set_write_timeout(Some(EXCHANGE_MAX))?;
+    stream.write_all(format!("{command}\n").as_bytes())?;
+    Ok(stream)
 }
 
 #[cfg(test)]
@@ -141,7 +200,8 @@ mod tests {
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let shutdown = CancellationToken::new();
-        let answer: Answer = Arc::new(|command| format!("{{\"asked\":\"{command}\"}}"));
+        let answer: Answer =
+            Arc::new(|command| Reply::Document(format!("{{\"asked\":\"{command}\"}}")));
         let mut served = tokio::task::JoinSet::new();
         served.spawn(control.serve(answer, shutdown.clone()));
 

@@ -84,7 +84,7 @@ pub async fn start(config: Config) -> Result<Gateway, StartError> {
     if intake.note_recalled().await.is_err() {
         error!("the journal is closed already");
     }
-    reporter.intake(intake.stats());
+    reporter.intake(intake.stats(), intake.watchers());
 
     let (mqtt, http) = (ports.mqtt_address(), ports.http_address());
     let inputs = Inputs::new(ports, config.brokers, &mut reporter);

@@ -15,6 +15,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::alarms::{Alarm, Name, Raised, Source};
+use super::control::Reply;
 use super::fill::Fill;
 use super::letters::Letters;
 use super::metrics::{
@@ -23,6 +24,7 @@ use super::metrics::{
 use super::status;
 use crate::collect::broker;
 use crate::intake::stats::Stats as IntakeStats;
+use crate::intake::watch::Watchers;
 use crate::listen::http;
 use crate::listen::mqtt;
 use crate::output;
@@ -38,6 +40,7 @@ pub(super) struct Reporter {
     inputs: Vec<Input>,
     outputs: Vec<Output>,
     pub(super) letters: Letters,
+    watchers: Arc<Watchers>,
     output_metrics: output::Metrics,
     connections: Connections,
     ack_latencies: AckLatencies,
@@ -80,6 +83,7 @@ impl Reporter {
             inputs: Vec::new(),
             outputs: Vec::new(),
             letters: Letters::default(),
+            watchers: Arc::default(),
             output_metrics,
             connections,
             ack_latencies,
@@ -89,8 +93,9 @@ impl Reporter {
         }
     }
 
-    pub(super) fn intake(&mut self, stats: &IntakeStats) {
+    pub(super) fn intake(&mut self, stats: &IntakeStats, watchers: &Arc<Watchers>) {
         stats.register(&mut self.registry);
+        self.watchers = Arc::clone(watchers);
     }
 
     pub(super) fn mqtt(&mut self, address: Option<SocketAddr>, stats: &mqtt::Stats) {
@@ -133,7 +138,23 @@ impl Reporter {
     }
 
     /// Answers one command of the control socket. Blocks; within a runtime.
-    pub(super) fn answer(&self, command: &str) -> String {
+    pub(super) fn answer(&self, command: &str) -> Reply {
+        if let Some(wanted) = command.strip_prefix("watch") {
+            return self.watch(wanted);
+        }
+        Reply::Document(self.document(command))
+    }
+
+    /// ` {"filter": "a/#", "refused": true}`, both optional.
+    fn watch(&self, wanted: &str) -> Reply {
+        let watch = serde_json::from_str(wanted).map_err(|error| error.to_string());
+        match watch.and_then(|wanted| self.watchers.watch(&wanted)) {
+            Ok(watch) => Reply::Watch(watch),
+            Err(problem) => Reply::Document(json!({ "error": problem }).to_string()),
+        }
+    }
+
+    fn document(&self, command: &str) -> String {
         match command {
             "status" => serde_json::to_string(&self.status())
                 .unwrap_or_else(|error| json!({ "error": error.to_string() }).to_string()),

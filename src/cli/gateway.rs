@@ -1,6 +1,6 @@
 //! The running gateway, as subcommands ask it: which one, and its answer or the reason for none.
 
-use std::path::PathBuf;
+use std::{io, os::unix::net::UnixStream, path::PathBuf};
 
 use serde_json::Value;
 
@@ -43,10 +43,17 @@ pub struct Gateway {
 impl Gateway {
     /// The answer as it came, an object of JSON.
     pub fn ask_text(&self, command: &str) -> Result<String, Ending> {
-        control::ask(&self.socket, command).map_err(|error| {
-            complain(&format!("no gateway answers on {}: {error}", self.socket.display()));
-            Ending::TryAgain
-        })
+        control::ask(&self.socket, command).map_err(|error| self.is_silent(&error))
+    }
+
+    /// For an answer that has no end.
+    pub fn open(&self, command: &str) -> Result<UnixStream, Ending> {
+        control::open(&self.socket, command).map_err(|error| self.is_silent(&error))
+    }
+
+    fn is_silent(&self, error: &io::Error) -> Ending {
+        complain(&format!("no gateway answers on {}: {error}", self.socket.display()));
+        Ending::TryAgain
     }
 
     pub fn ask(&self, command: &str) -> Result<Value, Ending> {

@@ -12,6 +12,7 @@ pub mod journal;
 pub mod logging;
 pub mod run;
 pub mod status;
+pub mod watch;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -35,6 +36,8 @@ enum Command {
     Check(check::Arguments),
     /// Show the running gateway on one screen.
     Status(status::Arguments),
+    /// Show what becomes of payloads as they arrive at the running gateway.
+    Watch(watch::Arguments),
     /// Look at a journal.
     #[command(subcommand)]
     Journal(journal::Command),
@@ -88,6 +91,7 @@ impl Arguments {
             Command::Demo(arguments) => demo::execute(&arguments),
             Command::Check(arguments) => check::execute(&arguments),
             Command::Status(arguments) => status::execute(&arguments),
+            Command::Watch(arguments) => watch::execute(&arguments),
             Command::Journal(command) => journal::execute(&command),
             Command::Dead(command) => Ok(dead::execute(&command)),
             Command::Frame(command) => frame::execute(&command),

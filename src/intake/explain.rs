@@ -30,17 +30,10 @@ pub fn message(
     (topic, payload): (&str, &[u8]),
     now: Timestamp,
 ) -> Explained {
-    let matched = match routes.find(topic) {
-        Route::Take(matched) => matched,
-        Route::Ignore(rule) => {
-            let rule = format!("rule `{}` filters this topic", rule.topic);
-            return Explained { rule, is_filtered: true, ..Explained::default() };
-        }
+    let rule = rule(routes, topic);
+    let Route::Take(matched) = routes.find(topic) else {
+        return Explained { rule, is_filtered: true, ..Explained::default() };
     };
-    let rule = matched.rule.map_or_else(
-        || "no rule matches: the default route".to_owned(),
-        |rule| format!("rule `{}`", rule.topic),
-    );
     let meaning = Meaning { routes, limits, site_tags };
     let decoded = told(limits, now, |out, bad| meaning.matched(matched, payload, now, out, bad));
     Explained { rule, ..decoded }
@@ -60,6 +53,40 @@ pub fn body(format: Format, payload: &[u8], limits: &Limits, now: Timestamp) -> 
     told(limits, now, |out, bad| meaning.body(&body, now, out, bad))
 }
 
+/// What gives a topic its meaning, in words.
+pub(super) fn rule(routes: &Routes, topic: &str) -> String {
+    match routes.find(topic) {
+        Route::Ignore(rule) => format!("rule `{}` filters this topic", rule.topic),
+        Route::Take(matched) => matched.rule.map_or_else(
+            || "no rule matches: the default route".to_owned(),
+            |rule| format!("rule `{}`", rule.topic),
+        ),
+    }
+}
+
+/// Readings in frame form as line protocol, and what cannot be written so.
+pub(super) fn points(readings: &[u8]) -> (Vec<String>, Vec<String>) {
+    let (mut lines, mut problems) = (Vec::new(), Vec::new());
+    let mut cursor = Cursor::new(readings);
+    while let Some(reading) = cursor.next() {
+        let mut line = Vec::new();
+        let written = reading.map_err(proto::Reason::from).and_then(|r| line::write(&r, &mut line));
+        match written {
+            Ok(()) => lines.push(String::from_utf8_lossy(line.trim_ascii_end()).into()),
+            Err(reason) => problems.push(reason.to_string()),
+        }
+    }
+    (lines, problems)
+}
+
+/// What was refused and why, each in a line.
+pub(super) fn refusals(rejects: &Rejects) -> impl Iterator<Item = String> {
+    rejects.listed().iter().map(|reject| match &reject.field {
+        Some(field) => format!("reading {}: field `{field}`: {}", reject.index, reject.reason),
+        None => format!("reading {}: {}", reject.index, reject.reason),
+    })
+}
+
 fn told(
     limits: &Limits,
     now: Timestamp,
@@ -69,22 +96,10 @@ fn told(
     let mut rejects = Rejects::default();
     decode(&mut readings, &mut rejects);
     readings.stamp(now);
-    let mut explained = Explained::default();
-    let mut cursor = Cursor::new(readings.bytes());
-    while let Some(reading) = cursor.next() {
-        let mut line = Vec::new();
-        let written = reading.map_err(proto::Reason::from).and_then(|r| line::write(&r, &mut line));
-        match written {
-            Ok(()) => explained.lines.push(String::from_utf8_lossy(line.trim_ascii_end()).into()),
-            Err(reason) => explained.problems.push(reason.to_string()),
-        }
-    }
-    explained.problems.extend(rejects.listed().iter().map(|reject| match &reject.field {
-        Some(field) => format!("reading {}: field `{field}`: {}", reject.index, reject.reason),
-        None => format!("reading {}: {}", reject.index, reject.reason),
-    }));
-    explained.is_filtered = explained.lines.is_empty() && explained.problems.is_empty();
-    explained
+    let (lines, mut problems) = points(readings.bytes());
+    problems.extend(refusals(&rejects));
+    let is_filtered = lines.is_empty() && problems.is_empty();
+    Explained { lines, problems, is_filtered, ..Explained::default() }
 }
 
 #[cfg(test)]

@@ -21,8 +21,9 @@ use proto::{Readings, Reason, Rejects, Timestamp};
 
 use super::parts::Parts;
 use super::refusals::{Payload, Refusals};
+use super::route::Routes;
 use super::stats::SourceKind;
-use super::{Body, Intake, Outcome};
+use super::{Body, Intake, Outcome, watch};
 
 /// From here on a caller should seal.
 const LARGE_BYTES: usize = 256 * 1024;
@@ -102,7 +103,8 @@ impl Gather {
     /// same submission.
     pub fn message(&mut self, topic: &str, payload: &[u8]) -> Outcome {
         let Self { origin, content } = self;
-        let outcome = content.take(origin, topic, payload, |out, bad| {
+        let routes = Some(origin.intake.routes());
+        let outcome = content.take(origin, (topic, routes), payload, |out, bad| {
             origin.intake.meaning().message(topic, payload, origin.arrival, out, bad);
         });
         // An ignored topic, an empty payload, `[]`: not even a reading without a value.
@@ -112,7 +114,7 @@ impl Gather {
     /// Decodes a body (or a part of one) whose format the endpoint knows.
     pub fn body(&mut self, body: &Body<'_>) -> Outcome {
         let Self { origin, content } = self;
-        content.take(origin, body.path, body.bytes, |out, bad| {
+        content.take(origin, (body.path, None), body.bytes, |out, bad| {
             origin.intake.meaning().body(body, origin.arrival, out, bad);
         })
     }
@@ -121,7 +123,7 @@ impl Gather {
     /// `bytes`: what a dead letter should quote of it.
     pub fn refuse(&mut self, path: &str, bytes: &[u8], reason: Reason) -> Outcome {
         let Self { origin, content } = self;
-        content.take(origin, path, bytes, |_, bad| bad.reading(0, 0..0, reason))
+        content.take(origin, (path, None), bytes, |_, bad| bad.reading(0, 0..0, reason))
     }
 
     /// A message that is stored already. It counts as one, as it is not decoded again; its resend
@@ -250,7 +252,7 @@ impl Content {
     fn take(
         &mut self,
         origin: &Origin,
-        topic: &str,
+        (topic, routes): (&str, Option<&Routes>),
         payload: &[u8],
         decoder: impl FnOnce(&mut Readings, &mut Rejects),
     ) -> Outcome {
@@ -261,6 +263,11 @@ impl Content {
             match scratch.stamps_wanted() {
                 0 => {}
                 wanted => scratch.stamp(intake.reserve_stamps(*arrival, wanted)),
+            }
+            let watchers = intake.watchers();
+            if watchers.is_watched() {
+                let (readings, rejects) = (scratch.bytes(), &self.rejects);
+                watchers.saw(&watch::Payload { source, topic, routes, readings, rejects });
             }
             self.parts.add(scratch.bytes(), scratch.count());
             scratch.count()

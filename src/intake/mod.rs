@@ -23,6 +23,7 @@ pub mod stamp;
 pub mod stats;
 #[cfg(test)]
 mod tests;
+pub mod watch;
 
 use std::sync::{
     Arc,
@@ -39,6 +40,7 @@ use self::resends::Resends;
 use self::route::Routes;
 use self::stamp::{Clock, Stamper};
 use self::stats::{SourceKind, Stats};
+use self::watch::Watchers;
 
 pub use self::gather::{Gather, Gathered};
 
@@ -100,6 +102,7 @@ struct Shared {
     /// Counts that wait for the next submission.
     carried: Carried,
     resends: Resends,
+    watchers: Arc<Watchers>,
     stats: Stats,
 }
 
@@ -146,6 +149,7 @@ impl Intake {
             budget: Budget::new(limits.budget_bytes),
             carried: Carried::default(),
             resends: Resends::default(),
+            watchers: Arc::default(),
             stats: Stats::default(),
         };
         Self { shared: Arc::new(shared) }
@@ -229,6 +233,11 @@ impl Intake {
 
     pub fn stats(&self) -> &Stats {
         &self.shared.stats
+    }
+
+    /// Who looks at what becomes of payloads.
+    pub fn watchers(&self) -> &Arc<Watchers> {
+        &self.shared.watchers
     }
 
     pub fn limits(&self) -> &Limits {

@@ -5,6 +5,7 @@ mod dead;
 mod frame;
 mod journal;
 mod status;
+mod watch;
 
 use std::{ffi::OsStr, fs, path::PathBuf, time::Duration};
 

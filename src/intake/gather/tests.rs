@@ -164,7 +164,7 @@ fn a_decoder_that_panics_costs_one_payload() {
     let mut gather = door.gather();
     gather.message("x", &one("a", 1.0));
     let Gather { origin, content } = &mut gather;
-    let outcome = content.take(origin, "x", b"poison", |out, bad| {
+    let outcome = content.take(origin, ("x", None), b"poison", |out, bad| {
         decode::guarded(out, bad, |out, bad| {
             origin.intake.meaning().message("x", &one("b", 2.0), origin.arrival, out, bad);
             assert_eq!(out.count(), 1);
@@ -231,7 +231,7 @@ fn fields_and_unlisted_readings_are_counted_once() {
     let door = open_door();
     let mut gather = door.gather();
     let Gather { origin, content } = &mut gather;
-    content.take(origin, "x", b"payload", |out, bad| {
+    content.take(origin, ("x", None), b"payload", |out, bad| {
         out.begin();
         bad.field(0, "t", Reason::new(Kind::Value, "not a finite number"));
         for index in 0..250 {

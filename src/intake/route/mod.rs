@@ -133,6 +133,13 @@ impl Routes {
     }
 }
 
+impl Routes {
+    /// Whether one of the rules takes this topic, be it to drop it.
+    pub(super) fn names(&self, topic: &str) -> bool {
+        self.tree.find(topic).is_some()
+    }
+}
+
 fn unmatched(topic: &str) -> Matched<'_> {
     Matched {
         rule: None,
