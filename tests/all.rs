@@ -9,6 +9,7 @@
 #![expect(unreachable_pub, reason = "`pub` says what a module offers to the others of this binary")]
 
 mod aborts;
+mod backlog;
 mod backpressure;
 mod clients;
 mod collector;
@@ -31,6 +32,7 @@ mod parts;
 mod resends;
 mod shutdown;
 mod support;
+mod syncs;
 mod tidy;
 mod tls;
 mod websocket;

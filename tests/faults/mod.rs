@@ -6,7 +6,7 @@
 //! needs root, a loop device or a Debian package says loudly when it was skipped.
 
 mod mount;
-mod tools;
+pub mod tools;
 mod trial;
 
 mod clock;

@@ -26,6 +26,8 @@ pub struct Process {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Usage {
     pub rss_bytes: u64,
+    /// The most it ever was.
+    pub rss_bytes_max: u64,
     pub cpu: Duration,
     pub threads: u64,
 }
@@ -101,9 +103,17 @@ impl Process {
         let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
         Usage {
             rss_bytes: line("VmRSS:") * 1024,
+            rss_bytes_max: line("VmHWM:") * 1024,
             cpu: Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND),
             threads: line("Threads:"),
         }
+    }
+
+    /// What it has read since its start, by whatever call: files, sockets, pipes.
+    pub fn bytes_read(&self) -> u64 {
+        let io = fs::read_to_string(format!("/proc/{}/io", self.child.id())).unwrap();
+        let read = io.lines().find_map(|line| line.strip_prefix("rchar: ")).unwrap();
+        read.parse().unwrap()
     }
 
     fn last_words(&self) -> String {

@@ -30,8 +30,10 @@ pub struct Behaviour {
     /// Timestamps are read in this unit (`s`, `ms`, ...) whatever the request says. What is out of
     /// range by it is malformed, and not the writer's fault.
     pub unit: Option<String>,
-    /// After so many writes the database is honest again.
+    /// After so many writes the database is honest again, or behaves as `then` says.
     pub requests: Option<u64>,
+    /// Cannot close the port: `Refuse` leaves requests unanswered here.
+    pub then: Option<Box<Self>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -13,6 +13,7 @@
 
 mod admin;
 mod answer;
+mod audit;
 mod behaviour;
 pub mod line;
 mod read;
@@ -36,14 +37,19 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(crate) use admin::row_from_json;
+pub use audit::Audited;
 pub use behaviour::{Answer, Behaviour};
 
 use self::{
+    audit::Audit,
     read::Malformed,
     server::{Database, State},
     store::{Change, Store, Write},
 };
-use crate::verify::Row;
+use crate::{
+    ledger::Ledger,
+    verify::{Row, Verdict},
+};
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -118,7 +124,7 @@ impl Faulty {
             config,
             started: Instant::now(),
             behaviour: watch::Sender::new(Behaviour::default()),
-            state: Mutex::new(State { store, stats: Stats::default() }),
+            state: Mutex::new(State { store, audit: None, stats: Stats::default() }),
         });
         let closing = CancellationToken::new();
         let port = open(listener, &database, closing.child_token());
@@ -220,6 +226,23 @@ impl Faulty {
     /// Every value that was overwritten by a different one, in order.
     pub fn changes(&self) -> Vec<Change> {
         self.database.state().store.changes.iter().cloned().collect()
+    }
+
+    /// From now on points are held against this ledger (too) as they come, and none is kept: for more
+    /// of them than there is memory.
+    pub fn audit(&self, ledger: &Ledger) {
+        self.database.state().audit.get_or_insert_default().add(ledger);
+    }
+
+    /// What came so far of the readings of each ledger, in the order in which they were given.
+    pub fn audited(&self) -> Vec<Audited> {
+        self.database.state().audit.as_ref().map(Audit::so_far).unwrap_or_default()
+    }
+
+    /// Each ledger against all that came since it was given. A reading that came again counts as a
+    /// duplicate, also where a database would have stored it as the same point.
+    pub fn verdicts(&self) -> Vec<Verdict> {
+        self.database.state().audit.as_ref().map(Audit::verdicts).unwrap_or_default()
     }
 
     /// From now on every point is written down in the order in which it came.

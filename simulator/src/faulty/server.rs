@@ -21,6 +21,7 @@ use tokio::{
 use super::{
     Config, Stats,
     answer::{self, Body, Dialect, Outcome},
+    audit::Audit,
     behaviour::{Answer, Behaviour},
     line::Point,
     read::{Read, told},
@@ -40,6 +41,8 @@ pub(super) struct Database {
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) store: Store,
+    /// Once it is there, points go to it and not to the store.
+    pub(super) audit: Option<Audit>,
     pub(super) stats: Stats,
 }
 
@@ -67,7 +70,7 @@ impl Database {
         }
         if let Answer::Page { code } = behaviour.answer {
             if request.method() == Method::POST {
-                self.begin(&behaviour);
+                self.begin();
             }
             return Ok(answer::page(code));
         }
@@ -86,16 +89,15 @@ impl Database {
             let status = StatusCode::METHOD_NOT_ALLOWED;
             return Ok(answer::error(dialect, status, "method not allowed"));
         }
-        self.write(dialect, &behaviour, request).await
+        self.write(dialect, request).await
     }
 
     async fn write(
         &self,
         dialect: Dialect,
-        behaviour: &Behaviour,
         request: Request<Incoming>,
     ) -> Result<Response<Body>, Closed> {
-        let number = self.begin(behaviour);
+        let (number, behaviour) = self.begin();
         if let Some(refused) = self.unauthorized(dialect, &request) {
             return Ok(refused);
         }
@@ -139,9 +141,9 @@ impl Database {
             let status = StatusCode::PAYLOAD_TOO_LARGE;
             return Ok(answer::error(dialect, status, answer::words(dialect, status)));
         }
-        let outcome = self.apply(dialect, behaviour, number, &body, unit);
+        let outcome = self.apply(dialect, &behaviour, number, &body, unit);
         let response = answer::of_outcome(dialect, &outcome);
-        self.acknowledge(behaviour).await;
+        self.acknowledge(&behaviour).await;
         match behaviour.answer {
             Answer::ApplyThenClose => Err(Closed),
             Answer::Truncated => truncate(response).await,
@@ -159,21 +161,22 @@ impl Database {
         }
     }
 
-    /// Counts the request, and makes the database honest again after the last one of a spell.
-    fn begin(&self, behaviour: &Behaviour) -> u64 {
-        if behaviour.requests.is_some() {
-            self.behaviour.send_modify(|now| {
-                if let Some(left) = &mut now.requests {
-                    *left = left.saturating_sub(1);
-                    if *left == 0 {
-                        *now = Behaviour::default();
-                    }
-                }
-            });
-        }
+    /// Counts the request, and ends a spell after its last one; how this one is to be treated.
+    fn begin(&self) -> (u64, Behaviour) {
+        let mut its = Behaviour::default();
+        self.behaviour.send_if_modified(|now| {
+            its = now.clone();
+            let Some(left) = &mut now.requests else { return false };
+            *left = left.saturating_sub(1);
+            let is_over = *left == 0;
+            if is_over {
+                *now = now.then.take().map_or_else(Behaviour::default, |then| *then);
+            }
+            is_over
+        });
         let mut state = self.state();
         state.stats.requests += 1;
-        state.stats.requests
+        (state.stats.requests, its)
     }
 
     fn unauthorized(
@@ -238,7 +241,7 @@ impl State {
         for (number, bytes, point) in good {
             let time = point.time.unwrap_or_else(now_ns);
             let refused = refuse_on_purpose(behaviour, bytes, point, time)
-                .map_or_else(|| self.store.apply(point, time, request), Err);
+                .map_or_else(|| self.take(point, time, request), Err);
             match refused {
                 Ok(()) => self.stats.stored += 1,
                 Err(refusal) => refusals.push((*number, refusal)),
@@ -246,6 +249,14 @@ impl State {
         }
         self.stats.dropped += refusals.len() as u64;
         refusals
+    }
+
+    fn take(&mut self, point: &Point, time: i64, request: u64) -> Result<(), Refusal> {
+        match &mut self.audit {
+            Some(audit) => audit.point(point, time),
+            None => self.store.apply(point, time, request)?,
+        }
+        Ok(())
     }
 }
 

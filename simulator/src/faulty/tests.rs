@@ -3,12 +3,17 @@
 use std::{io::Write as _, net::Ipv4Addr};
 
 use flate2::{Compression, write::GzEncoder};
+use proto::Timestamp;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     time::{Instant, timeout},
 };
 
 use super::*;
+use crate::{
+    payload::{Encoding, encode},
+    signals::{Clock, Device, Kind},
+};
 
 const WAIT: Duration = Duration::from_secs(20);
 
@@ -356,4 +361,58 @@ async fn a_page_in_front_of_it_a_wrong_unit_and_a_limit_of_lines() {
     faulty.set(Behaviour { lines_max: Some(1), ..Behaviour::default() }).await.unwrap();
     assert_eq!(status(&write(&faulty, "m x=1 1\nm x=2 2\n").await), 413);
     assert_eq!((status(&write(&faulty, "m x=1 1\n").await), faulty.points()), (204, 1));
+}
+
+#[tokio::test]
+async fn after_a_spell_it_behaves_as_that_says() {
+    let faulty = start(Config::default()).await;
+    let busy = Behaviour { answer: Answer::Busy { retry_after_s: None }, ..Behaviour::default() };
+    let spell = Behaviour { requests: Some(2), then: Some(Box::new(busy)), ..Behaviour::default() };
+    faulty.set(spell).await.unwrap();
+    let mut answers = Vec::new();
+    for _ in 0..4 {
+        answers.push(status(&write(&faulty, THREE).await));
+    }
+    assert_eq!(answers, [204, 204, 503, 503]);
+}
+
+#[tokio::test]
+async fn an_audit_knows_what_is_missing_again_wrong_and_invented_and_keeps_nothing() {
+    let device = |name: &str| Device {
+        name: name.to_owned(),
+        kind: Kind::Recorder,
+        seed: 5,
+        start: Timestamp::from_nanos(1_790_000_000_000_000_000),
+        period: Duration::from_millis(1),
+        jitter: 0.0,
+        clock: Clock::Nanoseconds,
+    };
+    let faulty = start(Config::default()).await;
+    let ledgers = ["one", "other"].map(|name| Ledger::create(vec![device(name)], None).unwrap());
+    for ledger in &ledgers {
+        ledger.sent(0, &[0, 1, 2, 3]).unwrap();
+        ledger.acknowledged(0, &[0, 1, 2, 3]).unwrap();
+        faulty.audit(ledger);
+    }
+    let lines = |name: &str, seqs: &[u64]| {
+        let mut body = Vec::new();
+        encode(&device(name), seqs, Encoding::Line, &mut body);
+        String::from_utf8(body).unwrap()
+    };
+    assert_eq!(status(&write(&faulty, &lines("one", &[0, 1, 1, 2])).await), 204);
+    let so_far = [Audited { readings: 3, again: 1 }, Audited::default()];
+    assert_eq!(faulty.audited(), so_far);
+    let all = lines("other", &[0, 1, 2, 3]);
+    for body in
+        [&lines("one", &[0, 7]), "tidegate_probe x=1 1\n", "recorder,device=nobody seq=0 1\n"]
+    {
+        assert_eq!(status(&write(&faulty, body).await), 204);
+    }
+    assert_eq!(status(&write(&faulty, &all.replacen("peak=", "peak=9", 1)).await), 204);
+
+    let found = faulty.verdicts();
+    let counts = |v: &Verdict| (v.lost, v.duplicates, v.phantom, v.wrong);
+    assert_eq!(counts(&found[0]), (1, 2, 2, 0), "{}", found[0]);
+    assert_eq!(counts(&found[1]), (0, 0, 0, 1), "{}", found[1]);
+    assert_eq!(faulty.points(), 0);
 }

@@ -69,6 +69,11 @@ impl Ledger {
         self.inner.accounts.iter().map(|(device, _)| device)
     }
 
+    /// The device at `index` in the order of [`Ledger::devices`].
+    pub fn device(&self, index: usize) -> Option<&Device> {
+        self.inner.accounts.get(index).map(|(device, _)| device)
+    }
+
     /// What became of the readings of the device at `index` in the order of [`Ledger::devices`].
     pub fn marks(&self, index: usize) -> Marks {
         self.inner.accounts.get(index).map(|(_, marks)| lock(marks).clone()).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! The four kinds of device, and what each measures.
+//! The kinds of device, and what each measures.
 #![expect(clippy::cast_precision_loss, reason = "sequence numbers and seconds are below 2^53")]
 
 use std::f64::consts::TAU;
@@ -7,7 +7,7 @@ use proto::Value;
 
 use super::{
     Device, Kind,
-    noise::{drift, part, rough},
+    noise::{drift, mix, part, rough},
 };
 
 type Fields = Vec<(&'static str, Value)>;
@@ -20,6 +20,7 @@ pub(super) fn measure(device: &Device, seq: u64, out: &mut Fields) {
         Kind::Energy => energy(&at, out),
         Kind::Weather => weather(&at, out),
         Kind::Machine => machine(&at, out),
+        Kind::Recorder => recorder(&at, out),
     }
 }
 
@@ -113,4 +114,23 @@ fn machine(at: &Moment, out: &mut Fields) {
     out.push(("parts_total", round(parts, 0)));
     out.push(("running", Value::Boolean(running)));
     out.push(("state", Value::Text(state.to_owned())));
+}
+
+/// Characters of a recorder's block; six bits each, and none that any encoding escapes.
+const SAMPLES: usize = 192;
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+/// Characters out of one random number.
+const EACH: usize = 10;
+
+fn recorder(at: &Moment, out: &mut Fields) {
+    let mut samples = String::with_capacity(SAMPLES + EACH);
+    let mut random = mix(at.seed ^ mix(at.seq));
+    while samples.len() < SAMPLES {
+        random = mix(random);
+        let of_six_bits = |place| ALPHABET.get(((random >> (6 * place)) & 63) as usize).copied();
+        samples.extend((0..EACH).filter_map(of_six_bits).map(char::from));
+    }
+    samples.truncate(SAMPLES);
+    out.push(("peak", round(3.3 + 0.4 * at.rough(1), 3)));
+    out.push(("samples", Value::Text(samples)));
 }

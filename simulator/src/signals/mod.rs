@@ -19,9 +19,12 @@ pub enum Kind {
     Energy,
     Weather,
     Machine,
+    /// Sends a block of samples as text that hardly compresses: fills a disk with few readings.
+    Recorder,
 }
 
 impl Kind {
+    /// Those of an ordinary fleet.
     pub const ALL: [Self; 4] = [Self::Greenhouse, Self::Energy, Self::Weather, Self::Machine];
 
     pub const fn measurement(self) -> &'static str {
@@ -30,11 +33,13 @@ impl Kind {
             Self::Energy => "energy",
             Self::Weather => "weather",
             Self::Machine => "machine",
+            Self::Recorder => "recorder",
         }
     }
 
     pub fn from_measurement(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.measurement() == name)
+        let mut all = Self::ALL.into_iter().chain([Self::Recorder]);
+        all.find(|kind| kind.measurement() == name)
     }
 
     /// The numeric field that a summary shows, and its unit.
@@ -44,16 +49,18 @@ impl Kind {
             Self::Energy => ("power", "W"),
             Self::Weather => ("wind_speed", "m/s"),
             Self::Machine => ("rpm", "1/min"),
+            Self::Recorder => ("peak", "V"),
         }
     }
 
-    /// Its place in [`Kind::ALL`].
+    /// Its place in [`Kind::ALL`], or behind them.
     pub const fn index(self) -> usize {
         match self {
             Self::Greenhouse => 0,
             Self::Energy => 1,
             Self::Weather => 2,
             Self::Machine => 3,
+            Self::Recorder => 4,
         }
     }
 }
@@ -164,6 +171,21 @@ mod tests {
             let forwards: Vec<_> = (0..500).map(|seq| same.reading(seq)).collect();
             assert!(backwards.into_iter().rev().eq(forwards));
         }
+    }
+
+    #[test]
+    fn what_a_recorder_sends_differs_with_every_reading_and_is_known_by_name() {
+        assert_eq!(Kind::from_measurement("recorder"), Some(Kind::Recorder));
+        let recorder = device(Kind::Recorder);
+        let samples = |seq| match recorder.fields(seq).pop() {
+            Some(("samples", Value::Text(text))) => text,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(samples(5), samples(5));
+        assert_ne!(samples(5), samples(6));
+        assert!(
+            samples(5).bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+        );
     }
 
     #[test]

@@ -56,26 +56,37 @@ pub fn compare(ledger: &Ledger, rows: impl IntoIterator<Item = Row>, allowed: &A
 }
 
 /// Compares row by row: memory grows with the devices, not with the rows.
-#[derive(Debug)]
-pub struct Comparison<'a> {
-    ledger: &'a Ledger,
-    /// By name: the device, its place in the ledger, what was found of it.
-    devices: HashMap<&'a str, (usize, &'a Device)>,
+#[derive(Clone, Debug)]
+pub struct Comparison {
+    ledger: Ledger,
+    /// By name: the device's place in the ledger.
+    places: HashMap<String, usize>,
+    /// By that place.
     stored: Vec<Ranges>,
     verdict: Verdict,
 }
 
-impl<'a> Comparison<'a> {
-    pub fn new(ledger: &'a Ledger) -> Self {
-        let devices: HashMap<_, _> =
-            ledger.devices().enumerate().map(|(i, d)| (d.name.as_str(), (i, d))).collect();
+impl Comparison {
+    pub fn new(ledger: &Ledger) -> Self {
+        let places = ledger.devices().enumerate().map(|(i, d)| (d.name.clone(), i)).collect();
         let stored = vec![Ranges::new(); ledger.devices().len()];
-        Self { ledger, devices, stored, verdict: Verdict::default() }
+        Self { ledger: ledger.clone(), places, stored, verdict: Verdict::default() }
+    }
+
+    pub fn knows(&self, device: &str) -> bool {
+        self.places.contains_key(device)
+    }
+
+    /// What was found so far; whatever is not there is not missed yet.
+    pub fn so_far(&self) -> &Verdict {
+        &self.verdict
     }
 
     /// Takes one point of the database.
     pub fn row(&mut self, row: &Row) {
-        let Some(&(index, device)) = self.devices.get(row.device.as_str()) else {
+        let place = self.places.get(row.device.as_str());
+        let known = place.and_then(|&index| Some((index, self.ledger.device(index)?)));
+        let Some((index, device)) = known else {
             self.verdict.phantom(row, None, "no such device");
             return;
         };
