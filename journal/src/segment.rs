@@ -98,10 +98,21 @@ pub(crate) fn id_of(name: &str) -> Option<u64> {
     u64::from_str_radix(digits, 16).ok().filter(|id| *id <= NUMBER_MAX)
 }
 
+/// The least id that a segment with later numbers may have. Ids of files that a crash took with it
+/// come again, numbers do not: a leap would otherwise end where one ended before.
+pub(crate) fn id_after(highest: u64) -> u64 {
+    highest.div_ceil(1 << 32) + 1
+}
+
+/// A number that only a leap comes to.
+pub(crate) fn is_leap(seq: u64) -> bool {
+    seq > 0 && seq.trailing_zeros() >= 32
+}
+
 /// Whether a segment that begins so was begun after a [`leap`]: the numbers before it were not used.
 pub(crate) fn is_after_leap(id: u64, first_seq: u64) -> bool {
     let before = first_seq.saturating_sub(1);
-    before > 0 && before.trailing_zeros() >= 32 && before < leap(id)
+    is_leap(before) && before < leap(id)
 }
 
 impl Header {

@@ -92,6 +92,7 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, limits: &Limits) -> io::Result<Found
     if is_vague {
         highest = highest.max(segment::leap(next_id - 1));
     }
+    let next_id = next_id.max(segment::id_after(highest));
     report.segments = places.len() as u64;
     if report != Recovery::default() {
         info!(?report, "journal recovered");
@@ -135,6 +136,8 @@ fn allocated(disk: &dyn Disk) -> io::Result<u64> {
 pub(crate) struct Marks {
     /// Of low marks and hints.
     pub(crate) highest: u64,
+    /// The same without those that only say how far a leap went: up to here there were frames.
+    pub(crate) durable: u64,
     /// Everything at or below it is done with by every output.
     pub(crate) lowest: u64,
 }
@@ -214,7 +217,7 @@ impl Recovering<'_> {
         };
         self.highest = self.highest.max(trailer.last);
         if matches!(tail.next, Next::None) {
-            self.name_lost(tail.header.id, &[(trailer.last + 1, tail.marks.highest)], tail.marks);
+            self.name_lost(tail.header.id, &[(trailer.last + 1, tail.marks.durable)], tail.marks);
         }
         let Header { id, salt, first_seq, books, .. } = tail.header;
         let extent = Extent {

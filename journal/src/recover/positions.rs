@@ -18,6 +18,7 @@ use crate::ledger::Ledger;
 use crate::options::Limits;
 use crate::position::{self, Position, PositionAlarm, Read, Slots, record::Parsed, record::Record};
 use crate::reader::Fates;
+use crate::segment;
 
 /// What an output has on the disk, by slot.
 pub(super) type Records = BTreeMap<OutputId, [Option<Read>; 2]>;
@@ -43,14 +44,19 @@ pub(super) fn journal_id(records: &Records) -> Option<[u8; 16]> {
 }
 
 pub(super) fn marks(records: &Records, journal: [u8; 16]) -> Marks {
-    let mut marks = Marks { highest: 0, lowest: u64::MAX };
+    let mut marks = Marks { highest: 0, durable: 0, lowest: u64::MAX };
     for slots in records.values() {
         let (low, hint) = match newest(slots, journal) {
             Newest::Ours(record) => (record.low, record.hint),
             Newest::Newer { low, hint, .. } => (low, hint),
             Newest::None(_) => (0, 0),
         };
-        marks.highest = marks.highest.max(low).max(hint);
+        for mark in [low, hint] {
+            marks.highest = marks.highest.max(mark);
+            if !segment::is_leap(mark) {
+                marks.durable = marks.durable.max(mark);
+            }
+        }
         marks.lowest = marks.lowest.min(low);
     }
     if records.is_empty() {

@@ -58,7 +58,7 @@ pub(super) fn recover(
         return Ok((Recovered::Unreadable(why), content.books));
     }
     let known = match tail.next {
-        Next::None => tail.marks.highest,
+        Next::None => tail.marks.durable,
         Next::At(next) => next - 1,
         Next::Leap(_) | Next::Unreadable(_) => content.last, // Somebody went on after it.
     };

@@ -6,7 +6,7 @@ use super::restart::long;
 use super::*;
 use crate::OpenError;
 use crate::PositionAlarm;
-use crate::disk::sim::SimDisk;
+use crate::disk::{Disk as _, sim::SimDisk};
 use crate::open_with;
 
 fn options() -> Options {
@@ -113,6 +113,41 @@ async fn a_page_that_cannot_be_read_for_a_while_costs_nothing() {
     assert_eq!((journal.status().damaged_frames, position(&journal).alarm), (0, None));
     drop(reader);
     close(journal).await;
+}
+
+/// Found by a seed: a leap, and then a power cut that takes the file begun after it, but not the
+/// position that names it.
+#[tokio::test]
+async fn numbers_do_not_come_again_though_the_file_begun_after_a_leap_is_lost() {
+    let disk = left(40).await;
+    let unread = tail(&disk);
+    disk.set_bad_page(Some((&unread, 4096)));
+    let (journal, appender, _) = open_with(Arc::new(disk.clone()), &options()).unwrap();
+    drop(journal.reader(&OutputId::new("late").unwrap(), Start::New).unwrap());
+    drop(appender);
+    close(journal).await;
+    disk.kill();
+    disk.set_bad_page(None);
+    for begun in segments(&disk).into_iter().filter(|name| *name > unread) {
+        disk.remove(&begun).unwrap();
+    }
+
+    let append_to = async |disk: &SimDisk| {
+        let (journal, appender, recovery) = open_with(Arc::new(disk.clone()), &options()).unwrap();
+        let before = journal.status().durable;
+        append_all(&appender, &mut Mark::new(), (0..5).map(long)).await;
+        drop(appender);
+        let after = journal.status().durable;
+        close(journal).await;
+        disk.kill();
+        (recovery, before, after)
+    };
+    let (recovery, _, written) = append_to(&disk).await;
+    assert_eq!((recovery.closed.len(), recovery.corrupt.len()), (0, 0), "{recovery:?}");
+    disk.set_bad_page(Some((&tail(&disk), 4096)));
+    let (recovery, before, after) = append_to(&disk).await;
+    assert_eq!(recovery.closed.len(), 1, "{recovery:?}");
+    assert!(before >= written && after > written, "{written:?}, then {before:?} to {after:?}");
 }
 
 #[tokio::test]
