@@ -13,7 +13,7 @@ use tokio::{task::JoinSet, time::timeout};
 
 use crate::support::rig::{Rig, is_long};
 use crate::support::{show, wait_for};
-use devices::{Mqtt, Stream};
+use devices::{Http, Mqtt, Stream};
 
 const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -107,6 +107,43 @@ async fn a_stream_whose_acknowledgements_were_lost_goes_on_where_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_http_request_whose_answer_was_lost_is_stored_once() {
+    const MESSAGES: u32 = 40;
+    let mut rig = Rig::start("").await;
+    let mut device = Http::new("h1", MESSAGES, MESSAGES);
+    device.send_and_hang_up(rig.gateway.http_port, 100).await;
+    journaled(&rig, u64::from(MESSAGES));
+    rig.gateway.kill();
+    rig.gateway.run();
+    device.send_and_hang_up(rig.gateway.http_port, 100).await;
+    // What was recalled was noted again, or a second start would know nothing.
+    rig.gateway.kill();
+    rig.gateway.run();
+    timeout(PATIENCE, device.run(rig.gateway.http_port)).await.unwrap();
+    assert_once(&rig, 1, MESSAGES);
+    assert!(duplicates(&rig) >= u64::from(MESSAGES), "{}", duplicates(&rig));
+    let received = rig.gateway.metric("tidegate_readings_duplicate_total", &["http"]);
+    assert!(received >= f64::from(MESSAGES), "{received}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_http_body_that_was_cut_off_in_the_middle_goes_on_from_there() {
+    const MESSAGES: u32 = 200;
+    let mut rig = Rig::start("").await;
+    let mut device = Http::new("h1", MESSAGES, MESSAGES).padded(8 * 1024);
+    device.send_and_hang_up(rig.gateway.http_port, 45).await;
+    journaled(&rig, 20);
+    device.send_and_hang_up(rig.gateway.http_port, 80).await;
+    rig.gateway.kill();
+    rig.gateway.run();
+    let stored = rig.gateway.status().books.journaled;
+    assert!((20..u64::from(MESSAGES)).contains(&stored), "{stored}");
+    timeout(PATIENCE, device.run(rig.gateway.http_port)).await.unwrap();
+    assert_once(&rig, 1, MESSAGES);
+    assert!(duplicates(&rig) >= 20, "{}", duplicates(&rig));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigkill_at_random_moments_makes_no_point_twice() {
     let rounds = if is_long() { 100 } else { 12 };
     let messages = rounds * 60;
@@ -124,6 +161,12 @@ async fn sigkill_at_random_moments_makes_no_point_twice() {
         let pace = Duration::from_millis(5);
         let device = Stream::new(&format!("w{n}"), messages, 1 + 3 * u64::from(n), pace);
         devices.spawn(device.run(rig.gateway.http_port));
+    }
+    for n in 0..4_u8 {
+        let device = Http::new(&format!("h{n}"), messages, 10 + 20 * u32::from(n));
+        // A body of half a megabyte is cut into pieces.
+        let device = if n == 3 { device.padded(8 * 1024) } else { device };
+        devices.spawn(device.reading_late(Duration::from_millis(40)).run(rig.gateway.http_port));
     }
     let count = devices.len();
     for round in 0..rounds {

@@ -36,7 +36,8 @@ pub(super) async fn open(
         warn!(%error, "a crash of this process will leave no trace");
     }
     tell(&recovery);
-    info!(senders = resends.senders(), "senders remembered whose resends are known");
+    let (senders, requests) = (resends.senders(), resends.requests());
+    info!(senders, requests, "remembered, so that what they send again is known");
     Ok((journal, appender, resends))
 }
 

@@ -89,6 +89,7 @@ pub(super) fn resends(table: Table<'_>) -> resends::Limits {
     let mut limits = resends::Limits::default();
     table.count("messages_max", 1..=4096, &mut limits.messages_max);
     table.count("senders_max", 1..=1_000_000, &mut limits.senders_max);
+    table.count("requests_max", 1..=1_000_000, &mut limits.requests_max);
     table.duration("age_max", Duration::from_secs(1)..=7 * DAY, &mut limits.age_max);
     table.bytes("tail_bytes_max", 0..=GIB, &mut limits.tail_bytes_max);
     table.done();

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use journal::{Counts, Source, Submission, Ticket};
 use proto::{Readings, Reason, Rejects, Timestamp};
 
-use super::parts::Parts;
+use super::parts::{self, Parts};
 use super::refusals::{Payload, Refusals};
 use super::route::Routes;
 use super::stats::SourceKind;
@@ -58,6 +58,8 @@ struct Content {
     filtered: u64,
     /// Messages that are stored already.
     duplicates: u64,
+    /// So many readings of the payload that is being taken are stored already.
+    passing: u64,
     /// `filtered` is in the counts of a submission.
     is_sealed: bool,
     /// What was refused of the last payload.
@@ -119,6 +121,14 @@ impl Gather {
         })
     }
 
+    /// The same for a body whose first `stored` readings are stored already.
+    pub fn body_after(&mut self, body: &Body<'_>, stored: u64) -> Outcome {
+        self.content.passing = stored;
+        let outcome = self.body(body);
+        self.content.passing = 0;
+        outcome
+    }
+
     /// Puts into the books what an endpoint refuses by itself, say a line longer than it can hold.
     /// `bytes`: what a dead letter should quote of it.
     pub fn refuse(&mut self, path: &str, bytes: &[u8], reason: Reason) -> Outcome {
@@ -129,8 +139,13 @@ impl Gather {
     /// A message that is stored already. It counts as one, as it is not decoded again; its resend
     /// is answered with the submission that counts it, so by then the original is durable.
     pub fn duplicate(&mut self) {
-        self.content.received += 1;
-        self.content.duplicates += 1;
+        self.duplicates(1);
+    }
+
+    /// The same for as many readings.
+    pub fn duplicates(&mut self, readings: u64) {
+        self.content.received += readings;
+        self.content.duplicates += readings;
     }
 
     /// When the gather began.
@@ -164,12 +179,33 @@ impl Gather {
     }
 
     /// `note`: what is to be found in the journal beside the readings after a crash.
-    pub fn seal_with(mut self, ticket: Ticket, note: Bytes) -> Gathered {
-        let bytes = self.bytes() + note.len();
+    pub fn seal_with(self, ticket: Ticket, mut note: Bytes) -> Gathered {
+        self.seal_noting(
+            ticket,
+            |first| if first.is_none() { mem::take(&mut note) } else { Bytes::new() },
+        )
+    }
+
+    /// The same for whoever wants a note beside each part, should there be several: `note` is told
+    /// how many readings there are up to the end of a part that goes first, and `None` for the last.
+    pub fn seal_noting(
+        mut self,
+        ticket: Ticket,
+        mut note: impl FnMut(Option<u64>) -> Bytes,
+    ) -> Gathered {
+        let mut bytes = self.bytes();
         let origin = &self.origin;
         let (first, last) = mem::take(&mut self.content.parts).finish();
-        let first =
-            first.into_iter().map(|part| origin.submission(part, Ticket::nobody())).collect();
+        let mut readings = 0;
+        let first = first.into_iter().map(|part| {
+            readings += u64::from(part.1);
+            let note = note(Some(readings));
+            bytes += note.len();
+            Submission { note, ..origin.submission(part, Ticket::nobody()) }
+        });
+        let first = first.collect();
+        let note = note(None);
+        bytes += note.len();
         let mut last = origin.submission(last, ticket);
         last.counts.refused = self.content.refusals.readings();
         last.counts.filtered = self.content.filtered;
@@ -269,12 +305,15 @@ impl Content {
                 let (readings, rejects) = (scratch.bytes(), &self.rejects);
                 watchers.saw(&watch::Payload { source, topic, routes, readings, rejects });
             }
-            self.parts.add(scratch.bytes(), scratch.count());
+            let passed = u32::try_from(self.passing).unwrap_or(u32::MAX).min(scratch.count());
+            let rest = parts::after(scratch.bytes(), passed);
+            self.parts.add(rest, scratch.count() - passed);
+            self.duplicates += u64::from(passed);
+            self.readings += u64::from(scratch.count() - passed);
             scratch.count()
         });
         let (refused, nothings) = (self.rejects.readings(), self.rejects.nothings());
         self.received += u64::from(readings) + refused + nothings;
-        self.readings += u64::from(readings);
         self.filtered += nothings;
         if !self.rejects.is_empty() {
             let bytes_max = intake.limits().rejected_bytes_max;

@@ -30,6 +30,7 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
+use bytes::Bytes;
 use journal::{Appender, Closed, Counts, Room, Source, Submission, Ticket};
 use proto::Timestamp;
 use tokio::time::Instant;
@@ -187,15 +188,28 @@ impl Intake {
     /// Waits for room in the byte budget, then for room in the journal's queue. Cancelled or
     /// failed: the ticket drops and its mark breaks.
     pub async fn submit(&self, gathered: Gathered) -> Result<(), Closed> {
+        self.submit_noted(gathered, |_| ()).await
+    }
+
+    /// The same; `arrived` is told the note of each part as soon as the journal's queue has that
+    /// part. Cancelled in between, those that came later were not taken.
+    pub async fn submit_noted(
+        &self,
+        gathered: Gathered,
+        arrived: impl Fn(&Bytes),
+    ) -> Result<(), Closed> {
         #[cfg(feature = "faults")]
         journal::fault::point("intake");
         let Gathered { first, last, mut unsent, .. } = gathered;
         for submission in first {
-            let readings = submission.readings;
+            let (readings, note) = (submission.readings, submission.note.clone());
             self.hand_over(submission).await?;
+            arrived(&note);
             unsent.less(readings);
         }
+        let note = last.note.clone();
         self.hand_over(last).await?;
+        arrived(&note);
         unsent.arrived();
         Ok(())
     }

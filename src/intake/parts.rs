@@ -15,6 +15,15 @@ pub(super) struct Parts {
     bytes: usize,
 }
 
+/// What comes after so many readings.
+pub(super) fn after(bytes: &[u8], readings: u32) -> &[u8] {
+    let mut cursor = frame::Cursor::new(bytes);
+    for _ in 0..readings {
+        let Some(Ok(_)) = cursor.next() else { break };
+    }
+    bytes.get(cursor.position()..).unwrap_or_default()
+}
+
 impl Parts {
     pub(super) fn bytes(&self) -> usize {
         self.bytes

@@ -2,6 +2,7 @@
 //!
 //! A real intake and a real journal, with a disk that a test holds in its hands.
 
+mod again;
 mod curl;
 mod durable;
 mod hostile;

@@ -267,3 +267,98 @@ impl Stream {
         Some(connected.ok()?.0)
     }
 }
+
+/// A device that posts line protocol, some readings at a time, each body under a key of its own.
+#[derive(Debug)]
+pub struct Http {
+    name: String,
+    messages: u32,
+    /// Readings of a body.
+    batch: u32,
+    /// Of comments after each reading: large ones make a body of several pieces.
+    padding: usize,
+    /// The first reading that is not acknowledged.
+    next: u32,
+    /// Between the body and a look at its answer; what is unread when the connection breaks is lost.
+    late: Duration,
+}
+
+impl Http {
+    pub fn new(name: &str, messages: u32, batch: u32) -> Self {
+        let (name, late) = (name.to_owned(), Duration::ZERO);
+        Self { name, messages, batch, padding: 0, next: 0, late }
+    }
+
+    pub fn padded(self, padding: usize) -> Self {
+        Self { padding, ..self }
+    }
+
+    pub fn reading_late(self, late: Duration) -> Self {
+        Self { late, ..self }
+    }
+
+    /// Sends so many parts of a hundred of the request and reads no answer.
+    pub async fn send_and_hang_up(&mut self, port: u16, percent: usize) {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let request = self.request();
+        stream.write_all(&request[..request.len() * percent / 100]).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut unread = Vec::new();
+        stream.read_to_end(&mut unread).await.unwrap();
+    }
+
+    pub async fn run(mut self, port: u16) {
+        while self.next < self.messages {
+            if self.serve(port).await.is_none() {
+                sleep(PAUSE).await;
+            }
+        }
+    }
+
+    /// One connection; `None` when it broke.
+    async fn serve(&mut self, port: u16) -> Option<()> {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
+        stream.set_nodelay(true).ok()?;
+        while self.next < self.messages {
+            stream.write_all(&self.request()).await.ok()?;
+            sleep(self.late).await;
+            match timeout(ANSWER_MAX, status(&mut stream)).await.ok()?? {
+                204 => self.next += self.batch(),
+                409 | 503 => return None,
+                other => panic!("{}: {other}", self.name),
+            }
+        }
+        Some(())
+    }
+
+    fn batch(&self) -> u32 {
+        self.batch.min(self.messages - self.next)
+    }
+
+    /// The next one, or the last one again.
+    fn request(&self) -> Vec<u8> {
+        let mut body = Vec::new();
+        for number in self.next..self.next + self.batch() {
+            body.extend(format!("resent,device={} v={number}\n#", self.name).bytes());
+            body.resize(body.len() + self.padding, b'x');
+            body.push(b'\n');
+        }
+        let head = format!(
+            "POST /write HTTP/1.1\r\nhost: x\r\nidempotency-key: \"{}-{}\"\r\ncontent-length: {}\r\n\r\n",
+            self.name,
+            self.next,
+            body.len()
+        );
+        [head.into_bytes(), body].concat()
+    }
+}
+
+/// Of an answer without a body, or the last one of its connection. `None`: the connection ended.
+async fn status(stream: &mut TcpStream) -> Option<u16> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.ok()?);
+    }
+    let head = String::from_utf8(head).unwrap();
+    Some(head.split(' ').nth(1).unwrap().parse().unwrap())
+}

@@ -7,10 +7,12 @@
 //! |---|---|
 //! | 2xx except 207 | forgets what it posted |
 //! | 207 | forgets all; what the body names was refused for good |
-//! | 408, 425, 429, 5xx, no answer | keeps it and posts it again later |
+//! | 408, 409, 425, 429, 5xx, no answer | keeps it and posts it again later |
 //! | any other | gives it up: the gateway will never take it |
+//!
+//! What is posted again is the same body under the same `Idempotency-Key`.
 
-use std::{io, time::Duration};
+use std::{io, num::NonZeroUsize, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
@@ -41,7 +43,8 @@ pub(super) async fn session(runner: &mut Runner, link: &Http) -> io::Result<Ende
     let mut connected = None;
     let leave_at = runner.leave_at();
     while !runner.is_finished() {
-        let (seqs, next) = runner.take(link.batch_max.get())?;
+        let (seqs, next) = runner.take(runner.posted.unwrap_or(link.batch_max).get())?;
+        runner.posted = NonZeroUsize::new(seqs.len());
         if seqs.is_empty() {
             tokio::select! {
                 () = runner.due(next) => continue,
@@ -77,8 +80,15 @@ fn request(runner: &Runner, seqs: &[u64]) -> io::Result<Request<Full<Bytes>>> {
     };
     Request::post(runner.shared.gateway.http_url(path))
         .header(header::CONTENT_TYPE, content_type)
+        .header("idempotency-key", key(runner, seqs))
         .body(Full::new(Bytes::from(body)))
         .map_err(io::Error::other)
+}
+
+/// The same for the same readings, and for no others of any fleet.
+fn key(runner: &Runner, seqs: &[u64]) -> String {
+    let (first, last) = (seqs.first().unwrap_or(&0), seqs.last().unwrap_or(&0));
+    format!("\"{}-{:016x}-{first}-{last}\"", runner.device.name, runner.run)
 }
 
 /// The media type of a binary frame.
@@ -127,7 +137,10 @@ fn apply(runner: &mut Runner, seqs: &[u64], answer: &Answer) -> io::Result<Optio
             runner.backoff.reset();
             runner.acknowledged(seqs)?;
         }
-        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => {
+        StatusCode::REQUEST_TIMEOUT
+        | StatusCode::CONFLICT
+        | StatusCode::TOO_EARLY
+        | StatusCode::TOO_MANY_REQUESTS => {
             return Ok(Some(defer(runner, seqs, answer.retry_after)));
         }
         status if status.is_server_error() => {
@@ -138,6 +151,7 @@ fn apply(runner: &mut Runner, seqs: &[u64], answer: &Answer) -> io::Result<Optio
             runner.refused(seqs, &format!("{status}: {text}"))?;
         }
     }
+    runner.posted = None;
     Ok(None)
 }
 

@@ -16,7 +16,7 @@ mod mqtt;
 mod outbox;
 mod ws;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -55,6 +55,10 @@ pub(crate) struct Runner {
     outbox: Outbox,
     backoff: Backoff,
     random: fastrand::Rng,
+    /// Tells this device from one of the same name in another fleet.
+    run: u64,
+    /// HTTP: readings of the last post, if it was not answered for good: to go again together.
+    posted: Option<NonZeroUsize>,
 }
 
 /// How a session ended.
@@ -78,6 +82,8 @@ impl Runner {
             outbox: Outbox::new(group.unacknowledged_max.get(), group.readings_max),
             backoff: Backoff::new(group.retry_first, group.retry_max),
             random: fastrand::Rng::with_seed(device.seed),
+            run: fastrand::u64(..),
+            posted: None,
             shared,
             group,
             device,

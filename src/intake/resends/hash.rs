@@ -28,7 +28,51 @@ impl Key {
     }
 }
 
-#[derive(Debug)]
+/// A hash of bytes that come in parts; however they are cut, it is that of the whole.
+#[derive(Clone, Debug)]
+pub struct Running {
+    state: State,
+    /// Begins with what is no whole word yet.
+    rest: [u8; 8],
+    rest_len: usize,
+    len: usize,
+}
+
+impl Running {
+    pub(super) fn new(key: Key) -> Self {
+        Self { state: State::new(key), rest: [0; 8], rest_len: 0, len: 0 }
+    }
+
+    pub fn write(&mut self, bytes: &[u8]) {
+        self.len = self.len.wrapping_add(bytes.len());
+        let missing = if self.rest_len == 0 { 0 } else { 8 - self.rest_len };
+        let (head, tail) = bytes.split_at(missing.min(bytes.len()));
+        for (room, byte) in self.rest.iter_mut().skip(self.rest_len).zip(head) {
+            *room = *byte;
+        }
+        self.rest_len += head.len();
+        if self.rest_len == 8 {
+            self.state.take(u64::from_le_bytes(self.rest));
+            self.rest_len = 0;
+        }
+        let (words, rest) = tail.as_chunks::<8>();
+        for word in words {
+            self.state.take(u64::from_le_bytes(*word));
+        }
+        // If there is any, nothing is left of what was there before.
+        for (room, byte) in self.rest.iter_mut().zip(rest) {
+            *room = *byte;
+        }
+        self.rest_len += rest.len();
+    }
+
+    /// Of what was written so far.
+    pub fn value(&self) -> u64 {
+        self.state.clone().finish(self.rest.get(..self.rest_len).unwrap_or_default(), self.len)
+    }
+}
+
+#[derive(Clone, Debug)]
 struct State {
     v0: u64,
     v1: u64,
@@ -97,6 +141,20 @@ mod tests {
             let mut theirs = DefaultHasher::new();
             theirs.write(&bytes);
             prop_assert_eq!(Key::new([0; 16]).hash(&bytes), theirs.finish());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_running_hash_is_that_of_the_whole(parts: Vec<Vec<u8>>) {
+            let key = Key::new(*b"0123456789abcdef");
+            let mut running = Running::new(key);
+            let mut whole = Vec::new();
+            for part in parts {
+                running.write(&part);
+                whole.extend(part);
+                prop_assert_eq!(running.value(), key.hash(&whole));
+            }
         }
     }
 

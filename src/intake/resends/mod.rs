@@ -19,12 +19,16 @@
 //! WebSocket: a stream has a name and numbers its messages; those up to the highest that is stored
 //! are stored.
 //!
-//! Bounded: so many messages a client, so many clients; who was here least recently is forgotten.
+//! HTTP: a request with an `Idempotency-Key` is known by that; what is stored of its body is told by
+//! how far it goes, and by a keyed fingerprint of the bytes up to there.
+//!
+//! Bounded: so many messages a client, so many clients and requests; who was here least recently is forgotten.
 //! What is forgotten is stored again: a second point, never a lost one.
 
 mod bounded;
 mod hash;
 mod recent;
+mod request;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -39,9 +43,12 @@ use tokio::time::Instant;
 use bounded::Bounded;
 use hash::Key;
 use recent::{Entry, Noted, Recent};
+use request::Requests;
 use stream::Progress;
 
+pub use hash::Running;
 pub use recent::Known;
+pub use request::{Attempt, Handover, Stored};
 pub use stream::{Advance, Stream};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +57,8 @@ pub struct Limits {
     pub messages_max: usize,
     /// Clients remembered.
     pub senders_max: usize,
+    /// HTTP requests with an `Idempotency-Key` remembered.
+    pub requests_max: usize,
     /// For how long after its last message a client's resends are known.
     pub age_max: Duration,
     /// How much of the journal's end is read at start.
@@ -61,6 +70,7 @@ impl Default for Limits {
         Self {
             messages_max: 128,
             senders_max: 10_000,
+            requests_max: 20_000,
             age_max: Duration::from_hours(1),
             tail_bytes_max: 16 * 1024 * 1024,
         }
@@ -81,6 +91,7 @@ struct Shared {
     clients: Mutex<Bounded<Arc<Mutex<Recent>>>>,
     /// By the hash of its name.
     streams: Mutex<Bounded<Arc<Mutex<Progress>>>>,
+    requests: Mutex<Requests>,
 }
 
 /// One connection of an MQTT client, with what the connection before it brought.
@@ -113,7 +124,9 @@ impl Resends {
     pub fn new(limits: Limits, secret: [u8; 16]) -> Self {
         let clients = Mutex::new(Bounded::new(limits.senders_max));
         let streams = Mutex::new(Bounded::new(limits.senders_max));
-        Self { shared: Arc::new(Shared { key: Key::new(secret), limits, clients, streams }) }
+        let requests = Mutex::new(Requests::new(limits.requests_max));
+        let key = Key::new(secret);
+        Self { shared: Arc::new(Shared { key, limits, clients, streams, requests }) }
     }
 
     pub fn limits(&self) -> &Limits {
@@ -123,6 +136,11 @@ impl Resends {
     /// Clients and streams remembered now.
     pub fn senders(&self) -> usize {
         lock(&self.shared.clients).len() + lock(&self.shared.streams).len()
+    }
+
+    /// HTTP requests remembered now.
+    pub fn requests(&self) -> usize {
+        lock(&self.shared.requests).len()
     }
 
     /// Takes back what a note from the journal says; notes come in the journal's order. One of a
@@ -138,6 +156,10 @@ impl Resends {
             let mut streams = lock(&self.shared.streams);
             let progress = Progress { upto, ..Progress::new(last) };
             streams.put(stream, Arc::new(Mutex::new(progress)));
+        } else if let Some((request, arrival_ns, stored)) = request::parse(note)
+            && let Some(last) = self.moment(arrival_ns, now, wall)
+        {
+            lock(&self.shared.requests).put(request, stored, last);
         }
     }
 
@@ -171,7 +193,7 @@ impl Resends {
             wall.nanos().saturating_sub(i64::try_from(age).unwrap_or(i64::MAX))
         };
         let (clients, streams) = (lock(&self.shared.clients), lock(&self.shared.streams));
-        let mut left = bytes_max;
+        let requests = lock(&self.shared.requests);
         let of_clients = clients.iter().map(|(client, recent)| {
             let mut recent = lock(recent);
             let arrival_ns = arrival_ns(recent.last());
@@ -181,13 +203,18 @@ impl Resends {
             let progress = lock(progress);
             stream::note(stream, arrival_ns(progress.last), progress.upto)
         });
-        let all = of_streams.chain(of_clients);
-        let within = |note: &Bytes| {
-            let fits = note.len() <= left;
-            left = left.saturating_sub(note.len());
-            fits
-        };
-        let mut notes: Vec<Bytes> = all.take_while(within).collect();
+        let of_requests = requests
+            .iter()
+            .map(|(request, stored, last)| request::note(request, arrival_ns(last), stored));
+        let mut notes = Vec::new();
+        let mut left = bytes_max;
+        // Neither many requests nor many clients leave the other nothing.
+        take_within(&mut left, of_streams, &mut notes);
+        let mut half = left / 2;
+        left -= half;
+        take_within(&mut half, of_requests, &mut notes);
+        left += half;
+        take_within(&mut left, of_clients, &mut notes);
         notes.reverse(); // Recalled in order, the most recent one is touched last.
         notes
     }
@@ -327,6 +354,15 @@ impl Drop for Offer {
             lock(&recent).withdrawn();
         }
     }
+}
+
+/// Takes notes until one does not fit into what is `left`.
+fn take_within(left: &mut usize, all: impl Iterator<Item = Bytes>, notes: &mut Vec<Bytes>) {
+    notes.extend(all.take_while(|note| {
+        let fits = note.len() <= *left;
+        *left = left.saturating_sub(note.len());
+        fits
+    }));
 }
 
 /// Nothing that can panic runs under these locks.

@@ -4,22 +4,28 @@
 //! at the last one. Trouble on the way (no room, no sync) is a refusal of the whole request: nothing
 //! was acknowledged, although a part of it may arrive, and a part of it once more when it is resent.
 //!
+//! A request with an `Idempotency-Key` goes on where an earlier attempt at it was (see `again`).
+//!
 //! Cancelled (the client hung up): what was submitted stays, the rest is forgotten.
 
 use std::time::Duration;
 
 use journal::{Broken, Closed, Mark};
-use proto::{Kind, Reason, Rejects};
+use proto::{Kind, Reason};
 use tokio::time::{Instant, sleep};
 
 use super::{
     Port,
+    again::{Again, another_body, superseded},
     body::Reading,
+    key::Key,
     pieces::{PIECE_BYTES_MAX, Piece, Pieces},
     refusal::{Refusal, Why},
+    report::Report,
 };
 use crate::intake::Body;
 use crate::intake::Gather;
+use crate::listen::memory::Held;
 use crate::listen::room;
 
 #[derive(Debug)]
@@ -31,27 +37,18 @@ pub(super) struct Delivery<'p> {
     /// How long this request has waited for the journal already.
     waited: Duration,
     report: Report,
+    /// Of a request with an `Idempotency-Key`.
+    again: Option<Box<Again>>,
 }
 
-/// What became of a request that is durable.
-#[derive(Debug, Default)]
-pub(super) struct Report {
-    /// Readings taken.
-    pub(super) taken: u64,
-    /// Readings refused whole, listed or not.
-    pub(super) refused: u64,
-    /// Fields left out of readings that were taken, listed or not.
-    pub(super) fields: u64,
-    /// The first `Rejects::LISTED_MAX` of both.
-    pub(super) listed: Vec<Refused>,
-}
-
-#[derive(Debug)]
-pub(super) struct Refused {
-    /// Which reading or line of the request, from 0.
-    pub(super) index: u64,
-    pub(super) field: Option<String>,
-    pub(super) reason: Reason,
+/// Where a piece ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// Behind the last whole line.
+    Lines,
+    /// Where it did the first time.
+    Part,
+    Body,
 }
 
 /// Refused while the journal has been full for too long, and at the end.
@@ -66,24 +63,61 @@ pub(super) fn may_take(port: &Port) -> Result<(), Refusal> {
 }
 
 impl<'p> Delivery<'p> {
-    /// Refused at once while the journal has been full for too long: before the body is read.
-    pub(super) fn begin(port: &'p Port) -> Result<Self, Refusal> {
+    /// Refused at once while the journal has been full for too long: before the body is read. With a
+    /// key, an earlier attempt that is handing something on is waited for, and stops then.
+    pub(super) async fn begin(port: &'p Port, key: Option<&Key>) -> Result<Self, Refusal> {
         may_take(port)?;
-        Ok(Self {
-            port,
-            mark: Mark::new(),
-            last: 0,
-            waited: Duration::ZERO,
-            report: Report::default(),
-        })
+        let mut again = key.map(|key| Box::new(Again::new(&port.intake, key)));
+        let mut waited = Duration::ZERO;
+        if let Some(again) = &mut again {
+            let stored = within_reason(port, &mut waited, again.attempt.stored()).await?;
+            again.goes_on_after(stored);
+        }
+        let (mark, report) = (Mark::new(), Report::default());
+        Ok(Self { port, mark, last: 0, waited, report, again })
     }
 
-    /// Hands on one piece, whose first reading (or line) has the index `index`.
-    pub(super) async fn take(&mut self, body: &Body<'_>, index: u64) -> Result<(), Refusal> {
-        let mut gather = self.port.intake.gather(&self.port.http);
-        let outcome = gather.body(body);
-        self.report.taken += u64::from(outcome.readings);
-        self.report.add(gather.rejects(), index);
+    /// Reads past what earlier attempts have stored, and counts it. `bytes` gets what comes after
+    /// that, beginning with what was stored in part. `true`: there is nothing else.
+    pub(super) async fn pass_stored(
+        &mut self,
+        reading: &mut Reading<'_>,
+        bytes: &mut Vec<u8>,
+        held: &mut Held,
+    ) -> Result<bool, Refusal> {
+        let Some(again) = self.again.as_deref_mut().filter(|again| again.is_begun()) else {
+            return Ok(false);
+        };
+        while !again.pass(bytes)? {
+            if !reading.next(bytes).await? {
+                return Err(another_body());
+            }
+            if !held.grow_to(bytes.capacity() + reading.memory()) {
+                return Err(busy());
+            }
+        }
+        let stored = again.stored();
+        self.report = Report::decode(&stored.answer);
+        let (is_whole, is_anything) = (stored.is_whole, stored.from > 0);
+        if is_whole && (!bytes.is_empty() || reading.next(bytes).await?) {
+            return Err(another_body());
+        }
+        if is_anything {
+            // Not decoded again; whatever it was, it is answered only after it is durable.
+            let mut gather = self.port.intake.gather(&self.port.http);
+            gather.duplicates((self.report.taken + self.report.refused).max(1));
+            self.hand_on(gather, false).await?;
+        }
+        Ok(is_whole)
+    }
+
+    /// Hands on a body that was held whole.
+    pub(super) async fn take(&mut self, body: &Body<'_>) -> Result<(), Refusal> {
+        let gather = self.gather(body, 0);
+        if let Some(again) = &mut self.again {
+            again.take(body.bytes);
+            again.advance((0, false), true, self.report.encode());
+        }
         self.submit(gather).await
     }
 
@@ -96,20 +130,23 @@ impl<'p> Delivery<'p> {
         body: &Body<'_>,
     ) -> Result<(), Refusal> {
         let mut held = self.port.memory.hold_nothing();
+        if self.pass_stored(reading, pieces.bytes(), &mut held).await? {
+            return Ok(());
+        }
+        self.take_in_part(&mut pieces, body).await?;
         loop {
             let more = reading.next(pieces.bytes()).await?;
             let has_memory = held.grow_to(pieces.capacity() + reading.memory());
             if more && has_memory && !pieces.is_full() {
                 continue;
             }
-            match pieces.cut(!more) {
-                Some(piece) => self.take_piece(&piece, body).await?,
-                None if !has_memory => return Err(busy()),
-                None => {}
+            let end = if more { End::Lines } else { End::Body };
+            let is_cut = self.take_piece(&mut pieces, end, body).await?;
+            if !is_cut && !has_memory {
+                return Err(busy());
             }
-            pieces.forget();
             if !more {
-                return Ok(());
+                return self.end().await;
             }
             if !has_memory {
                 pieces.shrink();
@@ -119,16 +156,64 @@ impl<'p> Delivery<'p> {
         }
     }
 
-    async fn take_piece(&mut self, piece: &Piece<'_>, body: &Body<'_>) -> Result<(), Refusal> {
-        let index = piece.index;
-        if !piece.is_too_long {
-            return self.take(&Body { bytes: piece.bytes, ..*body }, index).await;
+    /// Goes on where earlier attempts were, with the piece that was stored in part, if there is one.
+    async fn take_in_part(&mut self, pieces: &mut Pieces, body: &Body<'_>) -> Result<(), Refusal> {
+        let Some(again) = &self.again else { return Ok(()) };
+        pieces.go_on_at((again.stored().lines, again.stored().is_skipping));
+        match again.in_part() {
+            0 => Ok(()),
+            in_part => {
+                // It was cut here then: only so its readings are the same ones.
+                let rest = pieces.bytes().split_off(in_part);
+                self.take_piece(pieces, End::Part, body).await?;
+                pieces.bytes().extend_from_slice(&rest);
+                Ok(())
+            }
         }
+    }
+
+    /// Cuts a piece, if there is one, and hands it on.
+    async fn take_piece(
+        &mut self,
+        pieces: &mut Pieces,
+        end: End,
+        body: &Body<'_>,
+    ) -> Result<bool, Refusal> {
+        let gather = pieces.cut(end != End::Lines).map(|piece| {
+            if piece.is_too_long {
+                self.gather_too_long(body.path, &piece)
+            } else {
+                self.gather(&Body { bytes: piece.bytes, ..*body }, piece.index)
+            }
+        });
+        if let Some(again) = &mut self.again {
+            again.take(pieces.done());
+        }
+        pieces.forget();
+        if let Some(again) = &mut self.again {
+            again.advance(pieces.place(), end == End::Body, self.report.encode());
+        }
+        match gather {
+            Some(gather) => self.submit(gather).await.map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    fn gather(&mut self, body: &Body<'_>, index: u64) -> Gather {
+        let mut gather = self.port.intake.gather(&self.port.http);
+        let stored = self.again.as_ref().map_or(0, |again| again.stored().readings);
+        let outcome = gather.body_after(body, stored);
+        self.report.taken += u64::from(outcome.readings);
+        self.report.add(gather.rejects(), index);
+        gather
+    }
+
+    fn gather_too_long(&mut self, path: &str, piece: &Piece<'_>) -> Gather {
         let text = format!("the line is longer than {PIECE_BYTES_MAX} bytes");
         let mut gather = self.port.intake.gather(&self.port.http);
-        gather.refuse(body.path, piece.bytes, Reason::new(Kind::Limit, text));
-        self.report.add(gather.rejects(), index);
-        self.submit(gather).await
+        gather.refuse(path, piece.bytes, Reason::new(Kind::Limit, text));
+        self.report.add(gather.rejects(), piece.index);
+        gather
     }
 
     /// Waits until everything handed on is on the disk. `read`: when the last byte had come in.
@@ -144,39 +229,49 @@ impl<'p> Delivery<'p> {
         }
     }
 
+    /// The body has ended. Where its last bytes told the journal nothing, it is told this at least.
+    async fn end(&mut self) -> Result<(), Refusal> {
+        if !self.again.as_mut().is_some_and(|again| again.end()) {
+            return Ok(());
+        }
+        self.hand_on(self.port.intake.gather(&self.port.http), true).await
+    }
+
     async fn submit(&mut self, gather: Gather) -> Result<(), Refusal> {
         if gather.is_empty() {
             return Ok(());
         }
+        self.hand_on(gather, true).await
+    }
+
+    /// `is_new`: the journal is to know of it, if the request has a key.
+    async fn hand_on(&mut self, gather: Gather, is_new: bool) -> Result<(), Refusal> {
+        let again = self.again.as_deref_mut().filter(|_| is_new);
+        let offer = again.as_ref().map(|again| again.attempt.offer().ok_or_else(superseded));
+        let handover = offer.transpose()?;
         let ticket = self.mark.ticket();
         self.last = ticket.number();
-        let submitted = self.port.intake.submit(gather.seal(ticket));
+        let arrival = gather.arrival();
+        let gathered = match &again {
+            Some(again) => gather.seal_noting(ticket, |first| again.note(arrival, first)),
+            None => gather.seal(ticket),
+        };
+        let submitted = self.port.intake.submit_noted(gathered, |note| {
+            if let Some(handover) = &handover {
+                handover.arrived(note, Instant::now());
+            }
+        });
         match within_reason(self.port, &mut self.waited, submitted).await? {
-            Ok(()) => Ok(()),
-            Err(Closed) => Err(Refusal::new(Why::Closed, "the journal is closed; send again")),
+            Ok(()) => {}
+            Err(Closed) => {
+                return Err(Refusal::new(Why::Closed, "the journal is closed; send again"));
+            }
         }
-    }
-}
-
-impl Report {
-    fn add(&mut self, rejects: &Rejects, index: u64) {
-        self.refused += rejects.readings();
-        self.fields += rejects.fields();
-        let room = Rejects::LISTED_MAX.saturating_sub(self.listed.len());
-        self.listed.extend(rejects.listed().iter().take(room).map(|reject| Refused {
-            index: index + u64::from(reject.index),
-            field: reject.field.clone(),
-            reason: reject.reason.clone(),
-        }));
-    }
-
-    pub(super) fn is_clean(&self) -> bool {
-        self.refused == 0 && self.fields == 0
-    }
-
-    /// What was refused beyond what is listed.
-    pub(super) fn unlisted(&self) -> u64 {
-        (self.refused + self.fields).saturating_sub(self.listed.len() as u64)
+        drop(handover);
+        if let Some(again) = again {
+            again.noted();
+        }
+        Ok(())
     }
 }
 

@@ -24,9 +24,11 @@ use tokio::time::Instant;
 use super::{
     Port,
     body::Reading,
-    delivery::{Delivery, Refused, Report},
+    delivery::Delivery,
+    key::Key,
     pieces::Pieces,
     refusal::{Dialect, Refusal, Why},
+    report::{Refused, Report},
 };
 use crate::intake::Body;
 use crate::intake::Format;
@@ -61,7 +63,8 @@ async fn write(
     request: Request,
 ) -> Result<Report, Refusal> {
     let precision = precision(request.uri(), dialect)?;
-    let mut delivery = Delivery::begin(port)?;
+    let key = Key::of(&request)?;
+    let mut delivery = Delivery::begin(port, key.as_ref()).await?;
     let mut reading = Reading::open(port, request)?;
     let body = Body {
         bytes: &[],

@@ -11,18 +11,24 @@
 //! (256 KiB), from `Memory`, however large the body is. Every wait has a deadline: for the head, for
 //! the body (and a least rate), for room in the journal, for durability, for the peer to read.
 //!
+//! A request with an `Idempotency-Key` that is sent again is stored once (`again`), and gets the same
+//! answer.
+//!
 //! At shutdown the port closes, requests under way finish (bodies within `DRAIN_MAX`), streams
 //! stop reading, get their last acknowledgements and are closed with 1001.
 
+mod again;
 mod body;
 mod connection;
 mod delivery;
 mod exposition;
 mod inflate;
 mod influx;
+mod key;
 mod pieces;
 mod readings;
 mod refusal;
+mod report;
 mod routes;
 mod stats;
 mod stream;

@@ -20,7 +20,9 @@ pub(super) const PIECE_BYTES_MAX: usize = 256 * 1024;
 pub(super) struct Pieces {
     lines: Lines,
     bytes: Vec<u8>,
-    /// What was cut last: so many bytes from the start.
+    /// So many bytes from the start belong to a line that was given up.
+    skipped: usize,
+    /// What was cut last ends so many bytes from the start.
     cut: usize,
     /// What was counted before `bytes`: see `Piece::index`.
     before: u64,
@@ -54,7 +56,7 @@ impl Pieces {
     }
 
     fn new(lines: Lines) -> Self {
-        Self { lines, bytes: Vec::new(), cut: 0, before: 0, skipping: false }
+        Self { lines, bytes: Vec::new(), skipped: 0, cut: 0, before: 0, skipping: false }
     }
 
     /// Where to append what comes in, at most `STEP_BYTES` at a time.
@@ -75,23 +77,41 @@ impl Pieces {
     /// next one. None: no line is whole yet.
     pub(super) fn cut(&mut self, is_end: bool) -> Option<Piece<'_>> {
         self.skip();
-        self.cut = if is_end { self.bytes.len() } else { self.lines.whole(&self.bytes) };
+        let lines = self.bytes.get(self.skipped..).unwrap_or_default();
+        let mut whole = if is_end { lines.len() } else { self.lines.whole(lines) };
         let mut is_too_long = false;
-        if self.cut == 0 && self.is_full() {
-            let first_newline = self.bytes.iter().position(|byte| *byte == b'\n');
+        if whole == 0 && lines.len() + STEP_BYTES > PIECE_BYTES_MAX {
+            let first_newline = lines.iter().position(|byte| *byte == b'\n');
             is_too_long = first_newline.is_none();
-            self.cut = first_newline.map_or(self.bytes.len(), |at| at + 1);
+            whole = first_newline.map_or(lines.len(), |at| at + 1);
         }
         self.skipping |= is_too_long;
-        let bytes = self.bytes.get(..self.cut).filter(|bytes| !bytes.is_empty())?;
+        self.cut = self.skipped + whole;
+        let bytes = lines.get(..whole).filter(|bytes| !bytes.is_empty())?;
         Some(Piece { bytes, index: self.before, is_too_long })
+    }
+
+    /// What `forget` will make room of: what `cut` returned, and what it skipped before that.
+    pub(super) fn done(&self) -> &[u8] {
+        self.bytes.get(..self.cut).unwrap_or_default()
     }
 
     /// Makes room: what `cut` returned is done with.
     pub(super) fn forget(&mut self) {
-        self.before += self.lines.count(self.bytes.get(..self.cut).unwrap_or_default());
+        self.before += self.lines.count(self.bytes.get(self.skipped..self.cut).unwrap_or_default());
         self.bytes.drain(..self.cut);
-        self.cut = 0;
+        (self.skipped, self.cut) = (0, 0);
+    }
+
+    /// Where it stands: what is counted before `bytes`, and whether they are inside a line that was
+    /// given up.
+    pub(super) fn place(&self) -> (u64, bool) {
+        (self.before, self.skipping)
+    }
+
+    /// Goes on at such a place.
+    pub(super) fn go_on_at(&mut self, (before, skipping): (u64, bool)) {
+        (self.before, self.skipping) = (before, skipping);
     }
 
     /// Gives back what the buffer does not need.
@@ -99,11 +119,11 @@ impl Pieces {
         self.bytes.shrink_to_fit();
     }
 
-    /// Throws away what belongs to a line that was given up.
+    /// Passes over what belongs to a line that was given up.
     fn skip(&mut self) {
         if self.skipping {
             let newline = self.bytes.iter().position(|byte| *byte == b'\n');
-            self.bytes.drain(..newline.unwrap_or(self.bytes.len()));
+            self.skipped = newline.unwrap_or(self.bytes.len());
             // The newline stays: for line protocol it has to be counted, for NDJSON it is blank.
             self.skipping = newline.is_none();
         }

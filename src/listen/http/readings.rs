@@ -24,9 +24,11 @@ use tokio::time::Instant;
 use super::{
     Port,
     body::Reading,
-    delivery::{Delivery, Refused, Report, busy},
+    delivery::{Delivery, busy},
+    key::Key,
     pieces::Pieces,
     refusal::{Dialect, Refusal, Why, json_body},
+    report::{Refused, Report},
 };
 use crate::intake::Body;
 use crate::intake::Format;
@@ -67,14 +69,18 @@ async fn take(port: &Port, request: Request) -> Result<Report, Refusal> {
         device_required: true,
         path: PATH,
     };
-    let mut delivery = Delivery::begin(port)?;
+    let key = Key::of(&request)?;
+    let mut delivery = Delivery::begin(port, key.as_ref()).await?;
     let mut reading = Reading::open(port, request)?;
     match content {
         Content::Ndjson => delivery.take_lines(&mut reading, Pieces::of_ndjson(), &body).await?,
         Content::Document(format) => {
-            let mut held = port.memory.hold_nothing();
-            let bytes = whole(&mut reading, &mut held, port.limits.document_bytes_max).await?;
-            delivery.take(&Body { bytes: &bytes, format, ..body }, 0).await?;
+            let (mut bytes, mut held) = (Vec::new(), port.memory.hold_nothing());
+            if !delivery.pass_stored(&mut reading, &mut bytes, &mut held).await? {
+                let bytes_max = port.limits.document_bytes_max;
+                whole(&mut reading, &mut bytes, &mut held, bytes_max).await?;
+                delivery.take(&Body { bytes: &bytes, format, ..body }).await?;
+            }
         }
     }
     if reading.is_empty() {
@@ -116,11 +122,11 @@ fn content(headers: &HeaderMap) -> Result<Content, Refusal> {
 
 async fn whole(
     reading: &mut Reading<'_>,
+    bytes: &mut Vec<u8>,
     held: &mut Held,
     bytes_max: usize,
-) -> Result<Vec<u8>, Refusal> {
-    let mut bytes = Vec::new();
-    while reading.next(&mut bytes).await? {
+) -> Result<(), Refusal> {
+    while reading.next(bytes).await? {
         if bytes.len() > bytes_max {
             let text = format!(
                 "a JSON document or frame may have {bytes_max} bytes: \
@@ -132,7 +138,7 @@ async fn whole(
             return Err(busy());
         }
     }
-    Ok(bytes)
+    Ok(())
 }
 
 fn answer(report: &Report) -> Response {
@@ -143,7 +149,7 @@ fn answer(report: &Report) -> Response {
     if report.taken > 0 {
         return (StatusCode::MULTI_STATUS, json_body(&Value::Array(listed))).into_response();
     }
-    let why = report.listed.first().map(|first| first.reason.to_string()).unwrap_or_default();
+    let why = report.listed.first().map(|first| first.reason.clone()).unwrap_or_default();
     let text = format!("no reading was taken: {why}");
     let more = Map::from_iter([("refused".to_owned(), Value::Array(listed))]);
     let mut answer = Dialect::Own.error(StatusCode::BAD_REQUEST, "invalid", &text, more);
@@ -155,7 +161,6 @@ fn answer(report: &Report) -> Response {
 fn listed(report: &Report) -> Vec<Value> {
     let one = |refused: &Refused| {
         let Refused { index, field, reason } = refused;
-        let reason = reason.to_string();
         match field {
             Some(field) => json!({"index": index, "field": field, "reason": reason}),
             None => json!({"index": index, "reason": reason}),

@@ -19,6 +19,12 @@ pub(super) enum Why {
     ContentType,
     /// The URL's parameters.
     Query,
+    /// An `Idempotency-Key` that is none.
+    Key,
+    /// An `Idempotency-Key` that another body had.
+    KeyReused,
+    /// Another request with the same `Idempotency-Key` has come.
+    Superseded,
     /// The body broke off, or is not what its encoding says.
     Body,
     /// The sender took too long.
@@ -65,6 +71,9 @@ impl Why {
             Self::Encoding => "encoding",
             Self::ContentType => "content_type",
             Self::Query => "query",
+            Self::Key => "key",
+            Self::KeyReused => "key_reused",
+            Self::Superseded => "superseded",
             Self::Body => "body",
             Self::Slow => "slow",
             Self::NothingTaken => "nothing_taken",
@@ -83,7 +92,9 @@ impl Why {
         match self {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Encoding | Self::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Query | Self::Body | Self::NothingTaken => StatusCode::BAD_REQUEST,
+            Self::Query | Self::Key | Self::Body | Self::NothingTaken => StatusCode::BAD_REQUEST,
+            Self::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Superseded => StatusCode::CONFLICT,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::Full | Self::Stalled | Self::Closed | Self::Busy | Self::ShuttingDown => {
                 StatusCode::SERVICE_UNAVAILABLE
@@ -101,6 +112,7 @@ impl Why {
             Self::Encoding
             | Self::ContentType
             | Self::Query
+            | Self::Key
             | Self::Body
             | Self::NothingTaken
             | Self::Upgrade => "invalid",
@@ -110,6 +122,8 @@ impl Why {
             | Self::Closed
             | Self::Busy
             | Self::ShuttingDown => "unavailable",
+            Self::KeyReused => "unprocessable entity",
+            Self::Superseded => "conflict",
             Self::NotFound => "not found",
             Self::Method => "method not allowed",
         }
@@ -119,7 +133,7 @@ impl Why {
     fn retry_after(self) -> Option<u64> {
         match self {
             Self::Full | Self::Stalled | Self::ShuttingDown => Some(fastrand::u64(5..=15)),
-            Self::Busy | Self::Closed | Self::Slow => Some(fastrand::u64(1..=5)),
+            Self::Busy | Self::Closed | Self::Slow | Self::Superseded => Some(fastrand::u64(1..=5)),
             _ => None,
         }
     }
