@@ -87,7 +87,7 @@ pub(crate) struct Shared {
     pub(crate) own_from: u64,
     /// The segment being written, 0 if none.
     pub(crate) active: AtomicU64,
-    /// The writer's thread or the keeper's ended by a panic.
+    /// The writer's thread, the keeper's or the task that settles ended by a panic.
     pub(crate) died: watch::Sender<bool>,
     /// Gaps that have been reported: several readers meet the same one.
     pub(crate) gaps: Mutex<Vec<(u64, u64)>>,

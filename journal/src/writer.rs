@@ -62,7 +62,7 @@ impl Writer {
     ) -> std::io::Result<Self> {
         let settler = Handle::try_current().ok().map(|runtime| {
             let (settler, settlements) = mpsc::channel(SETTLE_QUEUE);
-            runtime.spawn(settle_all(settlements));
+            runtime.spawn(settle_all(settlements, Alive(Arc::clone(&shared))));
             settler
         });
         Ok(Self {
@@ -183,9 +183,22 @@ impl Settlement {
 
 /// Ends with the writer. Not awaited at shutdown: what it still holds when the runtime goes is
 /// durable, and merely not acknowledged.
-async fn settle_all(mut settlements: mpsc::Receiver<Settlement>) {
+async fn settle_all(mut settlements: mpsc::Receiver<Settlement>, _alive: Alive) {
     while let Some(settlement) = settlements.recv().await {
+        #[cfg(feature = "faults")]
+        crate::fault::point("journal-settler");
         settlement.settle();
+    }
+}
+
+/// Says so if whoever holds it panics: the process is to end.
+struct Alive(Arc<Shared>);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.died.send_replace(true);
+        }
     }
 }
 
