@@ -3,6 +3,7 @@
 
 use crate::Counts;
 use crate::Kind;
+use crate::segment::{self, Header};
 
 /// Counts since the journal's first frame. `journaled + refused + filtered + duplicate + dropped`
 /// is what intake received.
@@ -35,6 +36,26 @@ impl Books {
         }
     }
 
+    pub(crate) fn plus(&self, more: &Self) -> Self {
+        self.with(more, u64::saturating_add)
+    }
+
+    /// By how much they are beyond others.
+    fn beyond(&self, others: &Self) -> Self {
+        self.with(others, u64::saturating_sub)
+    }
+
+    fn with(&self, other: &Self, both: impl Fn(u64, u64) -> u64) -> Self {
+        Self {
+            journaled: both(self.journaled, other.journaled),
+            rejected: both(self.rejected, other.rejected),
+            refused: both(self.refused, other.refused),
+            filtered: both(self.filtered, other.filtered),
+            duplicate: both(self.duplicate, other.duplicate),
+            dropped: both(self.dropped, other.dropped),
+        }
+    }
+
     /// An output has passed so many: they were journaled, even if their frames are gone by now.
     pub(crate) fn at_least(&mut self, kind: Kind, readings: u64) {
         match kind {
@@ -51,6 +72,23 @@ impl Books {
             Kind::Rejected => self.rejected,
             Kind::Clock => 0,
         }
+    }
+}
+
+/// What segments do not count because whoever began them could not read an earlier one: a disk that
+/// failed for a while, a release that did not know it. By the time that it can be read, the books of those
+/// behind it are too low by what is in it.
+#[derive(Debug, Default)]
+pub(crate) struct Uncounted {
+    is_after_leap: bool,
+}
+
+impl Uncounted {
+    /// What the segment that comes next lacks, which begins with those books. `after`: the books after
+    /// the segments before it, with what those lacked.
+    pub(crate) fn before(&mut self, next: &Header, after: &Books) -> Books {
+        self.is_after_leap |= segment::is_after_leap(next.id, next.first_seq);
+        if self.is_after_leap { after.beyond(&next.books) } else { Books::default() }
     }
 }
 

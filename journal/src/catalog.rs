@@ -78,6 +78,16 @@ impl Segment {
         Self { id, salt, first_seq, books, extent: Mutex::new(extent), is_kept }
     }
 
+    /// With books that are higher by so much, from its beginning on.
+    pub(crate) fn counting(mut self, more: &Books) -> Self {
+        self.books = self.books.plus(more);
+        {
+            let mut extent = self.lock();
+            extent.books = extent.books.plus(more);
+        }
+        self
+    }
+
     pub(crate) fn extent(&self) -> Extent {
         self.lock().clone()
     }

@@ -7,6 +7,7 @@ use std::{io, path::Path, sync::Arc};
 
 use crate::Books;
 use crate::OutputId;
+use crate::books::Uncounted;
 use crate::disk::{Disk, Entry, RealDisk};
 use crate::options::{Limits, PAGE};
 use crate::position::{self, record::Parsed};
@@ -105,13 +106,17 @@ pub(crate) fn verify_disk(disk: &Arc<dyn Disk>, entries: &[Entry]) -> io::Result
     let begins: Vec<_> = surveyed.iter().map(|it| Some((survey::begins(it)?, it.id))).collect();
     let highest = positions.iter().map(|(_, mark)| *mark).max().unwrap_or(0);
     let mut segments = Vec::new();
-    let mut books = Books::default();
+    let (mut books, mut uncounted) = (Books::default(), Uncounted::default());
     for (index, surveyed) in surveyed.into_iter().enumerate() {
         let next = begins.iter().skip(index + 1).find_map(|begins| *begins);
+        let lacks = match &surveyed.what {
+            What::Segment { header, .. } => uncounted.before(header, &books),
+            _ => Books::default(),
+        };
         let Some((report, after)) = segment(&**disk, surveyed, next, highest, &limits)? else {
             continue;
         };
-        books = after.unwrap_or(books);
+        books = after.map_or(books, |after| after.plus(&lacks));
         segments.push(report);
     }
     let in_quarantine: u64 = quarantine.iter().map(|(_, bytes)| bytes).sum();

@@ -6,8 +6,8 @@
 //! positions: the newest valid record of each output
 //! each segment without a trailer: scan -> what is missing at or below the durable mark is lost
 //!                             (named, kept in quarantine), above it torn -> sync, cut, seal
-//! next number = 1 + the highest that anything here knows of; if the newest segment cannot be read,
-//!                             a leap beyond all that could be in it
+//! next number = 1 + the highest that anything here knows of; if the newest segment cannot be read, or is
+//!                             a later release's, a leap beyond all that could be in it
 //! ```
 //! Promises: what was acknowledged is found, or named as lost; nothing that cannot be read today
 //! is destroyed; an error in any of these steps costs that step, never the start. Every step can
@@ -22,6 +22,7 @@ use tail::{Recovered, Tail};
 use tracing::{error, info, warn};
 
 use crate::Books;
+use crate::books::Uncounted;
 use crate::catalog::{Begin, Extent, Place, Segment};
 use crate::disk::{Disk, Entry};
 use crate::frame::FRAME_HEADER;
@@ -165,7 +166,7 @@ impl Recovering<'_> {
     ) -> io::Result<(Vec<Place>, Books)> {
         let begins: Vec<Begins> = surveyed.iter().map(Begins::of).collect();
         let mut places = Vec::new();
-        let mut books = Books::default();
+        let (mut books, mut uncounted) = (Books::default(), Uncounted::default());
         for (index, surveyed) in surveyed.into_iter().enumerate() {
             let Surveyed { id, bytes, what } = surveyed;
             let next = next_of(&begins, index);
@@ -174,14 +175,17 @@ impl Recovering<'_> {
                     self.quarantine(id, bytes, None, "another journal's segment", &mut places);
                 }
                 What::Segment { header, trailer } => {
+                    let lacks = uncounted.before(&header, &books);
                     let first_seq = header.first_seq;
-                    let begins = Begin { first_seq, books: header.books };
+                    let begins = Begin { first_seq, books: header.books.plus(&lacks) };
                     let tail = Tail { header, bytes, next, marks };
                     let (recovered, after) = self.segment(&tail, trailer)?;
-                    books = after;
+                    books = after.plus(&lacks);
                     self.is_vague = matches!(recovered, Recovered::Unreadable(_));
                     match recovered {
-                        Recovered::Segment(segment) => places.push(Place::Known(Arc::new(segment))),
+                        Recovered::Segment(segment) => {
+                            places.push(Place::Known(Arc::new(segment.counting(&lacks))));
+                        }
                         Recovered::Empty => {}
                         Recovered::Unreadable(why) => {
                             places.push(self.leave(id, &why, false, Some(begins)));
@@ -193,7 +197,8 @@ impl Recovering<'_> {
                     let begins = Begin { first_seq, books };
                     let why = "written by a later release";
                     places.push(self.leave(id, why, true, Some(begins)));
-                    self.highest = self.highest.max(first_seq + frames_max(bytes));
+                    self.highest = self.highest.max(first_seq);
+                    self.is_vague = true;
                 }
                 What::Unreadable(error) => {
                     places.push(self.leave(id, &error.to_string(), false, None));

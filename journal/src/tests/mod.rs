@@ -3,6 +3,7 @@
 mod crashed;
 mod door;
 mod full;
+mod newer;
 mod notes;
 mod path;
 mod restart;
