@@ -21,11 +21,11 @@ use tokio::{
     io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader},
     net::{UnixListener, UnixStream},
     sync::Semaphore,
-    task::spawn_blocking,
+    task::{JoinError, spawn_blocking},
     time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::debug;
+use tracing::{debug, error};
 
 use crate::intake::watch::{Told, Watch};
 
@@ -129,7 +129,7 @@ async fn exchange(
     let answer = Arc::clone(answer);
     // An answer may take a look at the disk.
     let answer = spawn_blocking(move || answer(command.trim()));
-    match timeout(ANSWER_MAX, answer).await?.map_err(io::Error::other)? {
+    match timeout(ANSWER_MAX, answer).await?.unwrap_or_else(|fault| told(&fault)) {
         Reply::Document(text) => {
             timeout(EXCHANGE_MAX, write.write_all(text.as_bytes())).await??;
             write.shutdown().await
@@ -166,6 +166,13 @@ async fn follow(
         line.push(b'\n');
         timeout(STALLED_MAX, write.write_all(&line)).await??;
     }
+}
+
+/// A fault of ours in the one answer: nothing else has suffered, and whoever asked is told.
+fn told(fault: &JoinError) -> Reply {
+    error!(%fault, "a command on the control socket could not be answered");
+    let words = format!("a fault in the gateway, see its log: {fault}");
+    Reply::Document(json!({ "error": words }).to_string())
 }
 
 /// Asks the gateway behind `path` one command: its JSON answer. Blocking, for subcommands; some answers
@@ -212,6 +219,30 @@ mod tests {
         shutdown.cancel();
         served.join_all().await;
         assert!(!path.try_exists().unwrap());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn an_answer_that_panics_is_an_error_for_whoever_asked_and_nobody_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("control.sock");
+        let control = Control::bind(&path).unwrap();
+        let shutdown = CancellationToken::new();
+        let answer: Answer = Arc::new(|command| {
+            assert_ne!(command, "boom", "as was asked for");
+            Reply::Document("{}".to_owned())
+        });
+        let mut served = tokio::task::JoinSet::new();
+        served.spawn(control.serve(answer, shutdown.clone()));
+        for (command, expected) in
+            [("boom", "{\"error\":\"a fault in the gateway"), ("status", "{}")]
+        {
+            let asked = path.clone();
+            let reply = tokio::task::spawn_blocking(move || ask(&asked, command)).await.unwrap();
+            let reply = reply.unwrap();
+            assert!(reply.starts_with(expected), "{command}: {reply}");
+        }
+        shutdown.cancel();
+        served.join_all().await;
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@ use std::{
 };
 
 use journal::open::Watcher;
-use journal::{FullBecause, OutputId, PositionStatus, Room};
+use journal::{Books, FullBecause, OutputId, PositionStatus, Room};
 use prometheus_client::registry::Registry;
 use serde_json::json;
 use tokio::time::Instant;
@@ -37,6 +37,9 @@ pub(super) struct Reporter {
     journal: Watcher,
     journal_dir: PathBuf,
     fill: Arc<Mutex<Fill>>,
+    intake: Arc<IntakeStats>,
+    /// What the books said before intake took anything.
+    received_before: u64,
     inputs: Vec<Input>,
     outputs: Vec<Output>,
     pub(super) letters: Letters,
@@ -77,6 +80,8 @@ impl Reporter {
         registry.register_collector(Box::new(metrics));
         Self {
             started: Instant::now(),
+            received_before: received(&journal.status().books),
+            intake: Arc::default(),
             journal,
             journal_dir,
             fill,
@@ -93,8 +98,10 @@ impl Reporter {
         }
     }
 
-    pub(super) fn intake(&mut self, stats: &IntakeStats, watchers: &Arc<Watchers>) {
+    /// Before the first input starts.
+    pub(super) fn intake(&mut self, stats: &Arc<IntakeStats>, watchers: &Arc<Watchers>) {
         stats.register(&mut self.registry);
+        self.intake = Arc::clone(stats);
         self.watchers = Arc::clone(watchers);
     }
 
@@ -139,6 +146,8 @@ impl Reporter {
 
     /// Answers one command of the control socket. Blocks; within a runtime.
     pub(super) fn answer(&self, command: &str) -> Reply {
+        #[cfg(feature = "faults")]
+        journal::fault::point("control");
         if let Some(wanted) = command.strip_prefix("watch") {
             return self.watch(wanted);
         }
@@ -181,6 +190,8 @@ impl Reporter {
     pub(super) fn status(&self) -> status::Status {
         let journal = self.journal.status();
         let books = &journal.books;
+        // After the books: nothing is booked that has not come in.
+        let came_in = self.intake.totals();
         status::Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_seconds: self.started.elapsed().as_secs(),
@@ -197,11 +208,17 @@ impl Reporter {
             },
             outputs: journal.positions.iter().map(|position| self.position(position)).collect(),
             books: status::Books {
+                received: received(books),
                 journaled: books.journaled,
                 refused: books.refused,
                 filtered: books.filtered,
                 duplicate: books.duplicate,
                 dropped: books.dropped,
+            },
+            intake: status::Intake {
+                received: came_in.received,
+                returned: came_in.returned,
+                booked: received(books).saturating_sub(self.received_before),
             },
             alarms: self.raised().into_values().collect(),
         }
@@ -218,7 +235,10 @@ impl Reporter {
             lag_seconds: known.as_ref().map_or(0.0, |(output, _)| {
                 output.stats.lag(std::time::SystemTime::now()).as_secs_f64()
             }),
+            fields_coerced: known.as_ref().map_or(0, |(it, _)| it.stats.fields_coerced.get()),
+            fields_dead: known.as_ref().map_or(0, |(it, _)| it.stats.fields_dead.get()),
             last_error: known.and_then(|(_, status)| Some(status.last_error?.1.to_string())),
+            journaled: position.journaled,
             ..status::Output::default()
         }
         .with_fates(position.pending, &position.fates)
@@ -285,6 +305,11 @@ impl Reporter {
         }
         raised
     }
+}
+
+/// The intake's side of its balance: whatever became of it.
+fn received(books: &Books) -> u64 {
+    books.journaled + books.refused + books.filtered + books.duplicate + books.dropped
 }
 
 /// Whole seconds, if ever.

@@ -13,6 +13,7 @@ pub struct Status {
     pub journal: Journal,
     pub outputs: Vec<Output>,
     pub books: Books,
+    pub intake: Intake,
     /// What is wrong now, in words; empty when all is well.
     pub alarms: Vec<String>,
 }
@@ -47,12 +48,19 @@ pub struct Output {
     pub state: String,
     pub lag_seconds: f64,
     pub last_error: Option<String>,
+    /// Readings on this output's way since it was first seen: those that follow, together.
+    pub journaled: u64,
     pub pending: u64,
     pub confirmed: u64,
     pub dead: u64,
     pub dropped: u64,
     pub filtered: u64,
+    pub absorbed: u64,
     pub quarantined: u64,
+    /// Since the process began: fields that were written as another type, with the same value.
+    pub fields_coerced: u64,
+    /// Since the process began: fields left out of readings that were delivered otherwise.
+    pub fields_dead: u64,
 }
 
 impl Output {
@@ -65,6 +73,7 @@ impl Output {
             dead: fates.dead,
             dropped: fates.dropped,
             filtered: fates.filtered,
+            absorbed: fates.absorbed,
             quarantined: fates.quarantined,
             ..self
         }
@@ -74,9 +83,22 @@ impl Output {
 /// The intake's ledger, from counts that survive a crash.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Books {
+    /// All that follow, together.
+    pub received: u64,
     pub journaled: u64,
     pub refused: u64,
     pub filtered: u64,
     pub duplicate: u64,
     pub dropped: u64,
+}
+
+/// What intake itself counted since the process began. What was received and neither returned nor
+/// booked is on its way to the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intake {
+    pub received: u64,
+    /// Not taken in the end and not acknowledged: their senders keep them.
+    pub returned: u64,
+    /// By how much the books' `received` grew.
+    pub booked: u64,
 }

@@ -43,7 +43,7 @@ pub struct Gateway {
 impl Gateway {
     /// The answer as it came, an object of JSON.
     pub fn ask_text(&self, command: &str) -> Result<String, Ending> {
-        control::ask(&self.socket, command).map_err(|error| self.is_silent(&error))
+        Ok(self.answer(command)?.0)
     }
 
     /// For an answer that has no end.
@@ -57,13 +57,17 @@ impl Gateway {
     }
 
     pub fn ask(&self, command: &str) -> Result<Value, Ending> {
-        let reply = self.ask_text(command)?;
-        let reply: Value = serde_json::from_str(&reply).map_err(|error| {
+        Ok(self.answer(command)?.1)
+    }
+
+    fn answer(&self, command: &str) -> Result<(String, Value), Ending> {
+        let text = control::ask(&self.socket, command).map_err(|error| self.is_silent(&error))?;
+        let reply: Value = serde_json::from_str(&text).map_err(|error| {
             complain(&format!("the gateway's answer cannot be read: {error}"));
             Ending::Failed
         })?;
         match reply.get("error").and_then(Value::as_str) {
-            None => Ok(reply),
+            None => Ok((text, reply)),
             Some(error) => {
                 complain(error);
                 Err(Ending::Failed)

@@ -50,8 +50,13 @@ pub fn screen(status: &Status) -> String {
     }
     let books = &status.books;
     line(format_args!(
-        "books    journaled {}  refused {}  filtered {}  duplicate {}  dropped {}",
-        books.journaled, books.refused, books.filtered, books.duplicate, books.dropped
+        "books    received {}: journaled {}  refused {}  filtered {}  duplicate {}  dropped {}",
+        books.received,
+        books.journaled,
+        books.refused,
+        books.filtered,
+        books.duplicate,
+        books.dropped
     ));
     for alarm in &status.alarms {
         line(format_args!("ALARM    {alarm}"));

@@ -104,7 +104,7 @@ struct Shared {
     carried: Carried,
     resends: Resends,
     watchers: Arc<Watchers>,
-    stats: Stats,
+    stats: Arc<Stats>,
 }
 
 /// A payload whose format the endpoint knows (HTTP, WebSocket), without a topic to route by.
@@ -151,7 +151,7 @@ impl Intake {
             carried: Carried::default(),
             resends: Resends::default(),
             watchers: Arc::default(),
-            stats: Stats::default(),
+            stats: Arc::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -245,7 +245,7 @@ impl Intake {
         self.submit(nothing).await
     }
 
-    pub fn stats(&self) -> &Stats {
+    pub fn stats(&self) -> &Arc<Stats> {
         &self.shared.stats
     }
 

@@ -63,6 +63,13 @@ pub struct Source {
     refused: [Counter; Kind::ALL.len()],
 }
 
+/// Of all sources together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    pub received: u64,
+    pub returned: u64,
+}
+
 /// The same counters, under their labels.
 #[derive(Debug, Default)]
 struct Families {
@@ -98,6 +105,11 @@ impl Stats {
     pub fn source(&self, kind: SourceKind) -> &Source {
         let [.., other] = &self.sources;
         self.sources.get(kind as usize).unwrap_or(other)
+    }
+
+    pub fn totals(&self) -> Totals {
+        let sum = |of: fn(&Source) -> &Counter| self.sources.iter().map(|one| of(one).get()).sum();
+        Totals { received: sum(|one| &one.received), returned: sum(|one| &one.returned) }
     }
 
     /// Registers all counters; `registry` has the prefix `tidegate`.

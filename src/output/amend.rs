@@ -50,6 +50,14 @@ impl Amendments {
         std::mem::take(&mut self.lost)
     }
 
+    /// How many fields were written as another type in lines that are not `guilty` (ascending). One
+    /// that went to and fro counts each time.
+    pub fn coerced(&self, guilty: &[(u32, Refusal)]) -> u64 {
+        let is_guilty = |line: &u32| guilty.binary_search_by_key(line, |(line, _)| *line).is_ok();
+        let others = self.coercions.iter().filter(|(line, _)| !is_guilty(line));
+        others.map(|(_, times)| u64::from(*times)).sum()
+    }
+
     /// Writes the body anew. Returns the lines of which nothing is left, or which were written anew
     /// too often.
     pub fn apply(&mut self, changes: Vec<(u32, Amendment)>) -> Vec<(u32, Refusal)> {
@@ -116,6 +124,9 @@ mod tests {
         assert_eq!(body.bytes, b"a g=1 1\nb f=1 2\nc f=1 3\n");
         assert_eq!([0, 1, 2].map(|line| body.time_of(line)), [1, 2, 3]);
         assert_eq!(amendments.lost().len(), 1);
+        let guilty = |line| (line, Refusal::new(Fault::Malformed, "no"));
+        assert_eq!(amendments.coerced(&[]), 1);
+        assert_eq!(amendments.coerced(&[guilty(0), guilty(1)]), 0);
         amendments.forget();
         assert_eq!(amendments.body().bytes, b"a f=1i,g=1 1\nb f=1i 2\nc f=1 3\n");
         assert_eq!(amendments.take_lost(), []);

@@ -65,7 +65,7 @@ enum Doubt {
 
 #[derive(Debug)]
 pub struct Episode {
-    amendments: Amendments,
+    pub amendments: Amendments,
     todo: Vec<Lines>,
     accused: Vec<(u32, Refusal)>,
     /// Guilty before anything was sent: proved by an earlier episode.

@@ -327,6 +327,7 @@ impl<S: Sink, R: Receipt> Deliver<S, R> {
             let Delivery { batch, mut episode, asker, .. } = self.deliveries.remove(at);
             self.retention.learn(&episode, Instant::now());
             let (guilty, lost) = episode.guilty();
+            self.output.stats.fields_coerced.inc_by(episode.amendments.coerced(&guilty));
             if let Some(asker) = asker {
                 self.output.stats.letters_replayed.inc_by(asker.tell(guilty, lost));
                 continue;

@@ -78,6 +78,8 @@ pub struct Stats {
     pub quarantined: Counter,
     /// Fields left out of readings that were delivered otherwise.
     pub fields_dead: Counter,
+    /// Fields that were stored as another type, with the same value.
+    pub fields_coerced: Counter,
     /// Lines sent and stored; a merged line counts once.
     pub lines: Counter,
     pub requests: Counter,
@@ -184,6 +186,7 @@ const fn code(status: u16) -> &'static str {
 pub struct Metrics {
     readings: Family<FateLabel, Counter>,
     fields_dead: Family<OutputLabel, Counter>,
+    fields_coerced: Family<OutputLabel, Counter>,
     lines: Family<OutputLabel, Counter>,
     requests: Family<OutputLabel, Counter>,
     retries: Family<OutputLabel, Counter>,
@@ -223,6 +226,7 @@ impl Default for Metrics {
         Self {
             readings: Family::default(),
             fields_dead: Family::default(),
+            fields_coerced: Family::default(),
             lines: Family::default(),
             requests: Family::default(),
             retries: Family::default(),
@@ -253,6 +257,7 @@ impl Metrics {
             absorbed: fate("absorbed"),
             quarantined: fate("quarantined"),
             fields_dead: of(&self.fields_dead),
+            fields_coerced: of(&self.fields_coerced),
             lines: of(&self.lines),
             requests: of(&self.requests),
             retries: of(&self.retries),
@@ -274,6 +279,8 @@ impl Metrics {
         registry.register("output_readings", help, self.readings.clone());
         let help = "Fields left out of readings that were delivered otherwise";
         registry.register("output_fields_dead", help, self.fields_dead.clone());
+        let help = "Fields stored as another type, with the same value";
+        registry.register("output_fields_coerced", help, self.fields_coerced.clone());
         let help = "Lines stored at the other end";
         registry.register("output_lines", help, self.lines.clone());
         let help = "Requests, probes included";

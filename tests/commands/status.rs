@@ -37,7 +37,8 @@ async fn shows_inputs_journal_and_outputs_with_their_last_error() {
         "\njournal  ",
         &format!("\noutput   {OUTPUT}             {}", rig.database.url()),
         "running, lag ",
-        "\nbooks    journaled ",
+        "\nbooks    received ",
+        ": journaled ",
     ] {
         assert!(said.out.contains(words), "no `{words}` in\n{}", said.out);
     }

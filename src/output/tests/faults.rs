@@ -186,13 +186,16 @@ fn too_old() -> Refusal {
 #[tokio::test(start_paused = true)]
 async fn a_conflict_costs_one_field_and_the_dead_letter_has_the_line_as_it_came() {
     let twin = Twin::new(|request, numbers| {
-        let refused = request.lines.iter().zip(numbers).filter(|(line, _)| line.contains("v=7i"));
+        let is_refused = |line: &str| line.contains("v=7i") || line.contains("v=8i");
+        let refused = request.lines.iter().zip(numbers).filter(|(line, _)| is_refused(line));
         let change = |line: &str| {
             let (point, at) = (line.split(' ').next().unwrap(), line.rsplit(' ').next().unwrap());
+            let fits = line.contains("v=8i");
+            let field = if fits { "v=8" } else { "w=1" };
             Amendment {
-                line: format!("{point} w=1 {at}\n").into_bytes(),
-                refusal: Refusal::new(Fault::TypeConflict, "is type integer"),
-                lost: Some("v".to_owned()),
+                line: format!("{point} {field} {at}\n").into_bytes(),
+                refusal: Refusal::new(Fault::TypeConflict, "is type float"),
+                lost: (!fits).then(|| "v".to_owned()),
             }
         };
         let changes: Vec<_> = refused.map(|(line, n)| (*n, change(line))).collect();
@@ -200,10 +203,14 @@ async fn a_conflict_costs_one_field_and_the_dead_letter_has_the_line_as_it_came(
         (NOW, if changes.is_empty() { Answer::Stored } else { Answer::Amend { changes, bad } })
     });
     let running = start(limits(10), Arc::clone(&twin));
+    let stats = Arc::clone(&running.stats);
     running.send(&series("a", 0, 10));
     let ended = running.end().await;
     assert_eq!(ended.fates, confirmed(10));
-    assert!(ended.stored.contains(&"m,device=a w=1 7".to_owned()), "{:?}", ended.stored);
+    assert_eq!((stats.fields_dead.get(), stats.fields_coerced.get()), (1, 1));
+    for line in ["m,device=a w=1 7", "m,device=a v=8 8"] {
+        assert!(ended.stored.contains(&line.to_owned()), "{:?}", ended.stored);
+    }
     let [letter] = &ended.dead[..] else { panic!("{:?}", ended.dead) };
     assert_eq!((letter.readings, letter.index, letter.field.as_deref()), (0, 7, Some("v")));
     assert_eq!(letter.line.as_deref(), Some("m,device=a v=7i 7"));
