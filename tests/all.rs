@@ -21,6 +21,8 @@ mod delivery;
 mod durability;
 mod faults;
 mod fleet;
+mod giving_way;
+mod going_back;
 mod hostile;
 mod http;
 mod metrics;

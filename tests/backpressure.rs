@@ -1,6 +1,6 @@
 //! What do devices notice of a database that hangs, refuses or is slow, and of a journal that is full?
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use simulator::{
     faulty::{Answer, Behaviour},
@@ -13,6 +13,7 @@ use tokio::{
 };
 
 use crate::support::{
+    books::Sent,
     filler,
     rig::{OUTPUT, Rig, mqtt, websocket},
     show, wait_for,
@@ -39,6 +40,12 @@ impl Probe {
         stream.read_exact(&mut connack).await.unwrap();
         assert_eq!(connack, [0x20, 2, 0, 0]);
         Self { stream, next: 1 }
+    }
+
+    /// So many readings, all of them acknowledged.
+    fn sent(&self) -> RangeInclusive<u64> {
+        let sent = u64::from(self.next) - 1;
+        sent..=sent
     }
 
     async fn publish(&mut self) -> Duration {
@@ -118,7 +125,8 @@ async fn a_database_that_hangs_then_is_busy_then_refuses_is_not_felt_by_devices(
     let rig = Rig::start("").await;
     let period = Duration::from_millis(100);
     let fleet = rig.fleet(vec![mqtt("m", 30, period), websocket("w", 20, period)]);
-    warm_up(&fleet.watch());
+    let watch = fleet.watch();
+    warm_up(&watch);
     let mut probe = Probe::connect(rig.gateway.mqtt_port).await;
     let before = probe.measure(HONEST_TIME).await;
     let rss_before = rig.gateway.usage().rss_bytes;
@@ -145,6 +153,7 @@ async fn a_database_that_hangs_then_is_busy_then_refuses_is_not_felt_by_devices(
     rig.delivered();
     let verdict = rig.verdict_of(&ledger, |row| !row.measurement.starts_with("mqtt"));
     assert!(verdict.is_clean() && verdict.acknowledged == verdict.sent, "{verdict}");
+    rig.books_are_right(Sent::by(&ledger, &watch).and(probe.sent()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -176,6 +185,7 @@ async fn a_sink_that_answers_in_half_a_second_does_not_slow_a_thousand_devices()
     rig.delivered();
     let verdict = rig.verdict_of(&ledger, |row| row.measurement != "mqtt");
     assert!(verdict.is_clean() && verdict.acknowledged == verdict.sent, "{verdict}");
+    rig.books_are_right(Sent::by(&ledger, &watch).and(probe.sent()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -210,4 +220,6 @@ async fn a_full_journal_withholds_acknowledgements_until_there_is_room_again() {
     assert!((posted..=posted + filler::LINES).contains(&stored), "{stored} of {posted}");
     let verdict = rig.verdict_of(&ledger, |row| row.measurement != filler::MEASUREMENT);
     assert!(verdict.is_clean() && verdict.acknowledged == verdict.sent, "{verdict}");
+    let filled = posted..=posted + filler::LINES;
+    rig.books_are_right(Sent::by(&ledger, &watch).and(filled));
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::support::{
+    books::Sent,
     rig::{Rig, is_long, mqtt, websocket},
     show,
 };
@@ -46,4 +47,6 @@ async fn nothing_acknowledged_is_lost_by_sigkill_at_random_moments() {
     println!("{verdict}");
     assert!(verdict.is_clean(), "{verdict}");
     assert!(verdict.acknowledged >= acknowledged_before, "{verdict}");
+    let books = rig.books_are_right(Sent::by(&ledger, &watch));
+    rig.books_survive_a_kill(&books);
 }

@@ -1,12 +1,17 @@
-//! Does the trouble of one output stay its own?
+//! Does the trouble of one output stay its own, and does what is set up wrongly cost no reading?
 
 use std::time::Duration;
 
-use simulator::faulty::{Answer, Behaviour, Config, Faulty};
+use simulator::{
+    faulty::{Answer, Behaviour, Config, Faulty},
+    watch::Watch,
+};
 
 use super::support::{
+    books::{self, Sent},
     gateway::{Gateway, Setup},
     http::post,
+    rig::{OUTPUT, RULE, Rig, http, mqtt, websocket},
     wait_for,
 };
 
@@ -63,4 +68,96 @@ async fn an_output_that_is_refused_for_200_probes_does_not_concern_the_other() {
     });
     let sent = usize::try_from(sent).unwrap();
     assert_eq!((points(&good), points(&refusing)), (sent, sent));
+}
+
+fn more_acknowledged(watch: &Watch, more: u64) {
+    let before = watch.look().acknowledged;
+    wait_for("acknowledgements", PATIENCE, || match watch.look().acknowledged {
+        now if now >= before + more => Ok(()),
+        now => Err(format!("{now} after {before}")),
+    });
+}
+
+/// Waits until the alarm is up, and is sure that nothing was given up for it.
+fn is_stuck_and_gives_nothing_up(gateway: &Gateway, wrong: &str) {
+    let words = format!("output {OUTPUT} delivers nothing: ");
+    wait_for("the alarm", PATIENCE, || {
+        let status = gateway.status();
+        let is_up = status.alarms.iter().any(|alarm| alarm.starts_with(&words));
+        if is_up { Ok(()) } else { Err(format!("{wrong}: {status:#?}")) }
+    });
+    let status = gateway.status();
+    let output = books::of(&status, OUTPUT);
+    assert_eq!([output.dead, output.dropped, output.quarantined], [0; 3], "{wrong}: {output:?}");
+    assert!(output.pending > 0, "{wrong}: {output:?}");
+    let letters = gateway.dir().join("dead-letters").join(OUTPUT).join("dead.ndjson");
+    let letters = std::fs::read_to_string(letters).unwrap_or_default();
+    assert_eq!(letters, "", "{wrong}");
+}
+
+/// A database that reads our times as seconds; a portal, a proxy that has another page there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_precision_or_a_proxys_page_costs_nothing_across_kills_and_all_arrives_later() {
+    let mut rig = Rig::with_output("", "probe_every = \"20ms\"\n").await;
+    let period = Duration::from_millis(50);
+    let fleet =
+        rig.fleet(vec![mqtt("m", 10, period), websocket("w", 10, period), http("h", 5, period)]);
+    let watch = fleet.watch();
+    let page = |code| Behaviour { answer: Answer::Page { code }, ..Behaviour::default() };
+    let unit = Behaviour { unit: Some("s".to_owned()), ..Behaviour::default() };
+    for (wrong, goes_by_itself) in [
+        (unit.clone(), false),
+        (page(200), true),
+        (page(400), false),
+        (page(404), true),
+        (unit, true),
+    ] {
+        rig.behave(wrong.clone()).await;
+        more_acknowledged(&watch, 100);
+        is_stuck_and_gives_nothing_up(&rig.gateway, &format!("{wrong:?}"));
+        rig.gateway.kill();
+        rig.gateway.run();
+        more_acknowledged(&watch, 100);
+        is_stuck_and_gives_nothing_up(&rig.gateway, &format!("{wrong:?}, after a kill"));
+        let confirmed = || books::of(&rig.gateway.status(), OUTPUT).confirmed;
+        let before = confirmed();
+        let requests = goes_by_itself.then_some(3);
+        let then =
+            if goes_by_itself { Behaviour { requests, ..wrong } } else { Behaviour::default() };
+        rig.behave(then).await;
+        wait_for("delivery", PATIENCE, || match confirmed() {
+            now if now > before => Ok(()),
+            now => Err(format!("{now} confirmed")),
+        });
+    }
+    let ledger = fleet.stop_and_drain(PATIENCE).await.unwrap();
+    rig.delivered();
+    let verdict = rig.verdict(&ledger);
+    assert!(verdict.is_clean() && verdict.acknowledged == verdict.sent, "{verdict}");
+    rig.books_are_right(Sent::by(&ledger, &watch));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_that_was_not_the_databases_costs_nothing_once_it_is_put_right() {
+    let portal = database().await;
+    let page = Behaviour { answer: Answer::Page { code: 200 }, ..Behaviour::default() };
+    portal.set(page).await.unwrap();
+    let mut rig = Rig::prepare("", "probe_every = \"20ms\"\n").await;
+    let right = rig.output_table();
+    let wrong = right.replace(&rig.database.url(), &portal.url());
+    rig.gateway.configure(&Setup { journal: "", tables: &format!("{RULE}{wrong}") });
+    rig.gateway.run();
+    let fleet = rig.fleet(vec![mqtt("m", 20, Duration::from_millis(50))]);
+    let watch = fleet.watch();
+    more_acknowledged(&watch, 300);
+    is_stuck_and_gives_nothing_up(&rig.gateway, "a portal");
+    assert!(rig.gateway.terminate(PATIENCE).success());
+    rig.gateway.configure(&Setup { journal: "", tables: &format!("{RULE}{right}") });
+    rig.gateway.run();
+    let ledger = fleet.stop_and_drain(PATIENCE).await.unwrap();
+    rig.delivered();
+    let verdict = rig.verdict(&ledger);
+    assert!(verdict.is_clean() && verdict.acknowledged == verdict.sent, "{verdict}");
+    rig.books_are_right(Sent::by(&ledger, &watch));
+    assert_eq!((portal.points(), rig.gateway.status().alarms.len()), (0, 0));
 }

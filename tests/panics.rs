@@ -4,7 +4,10 @@
 
 use std::time::Duration;
 
+use simulator::verify::Row;
+
 use crate::support::{
+    books,
     gateway::Setup,
     http::post,
     mosquitto::{self, Mosquitto},
@@ -25,18 +28,20 @@ async fn dies_and_loses_nothing(stage: &str, passage: u64, said: &str) {
     dies(&mut rig, (stage, passage), said, |_| {}).await;
 }
 
-/// The same with a gateway that is stopped; `provoke` brings what the fleet does not.
-async fn dies(
+/// The same with a gateway that is stopped; `provoke` brings what the fleet does not, and what it
+/// returns is dropped when the gateway has died.
+async fn dies<T>(
     rig: &mut Rig,
     (stage, passage): (&str, u64),
     said: &str,
-    provoke: impl FnOnce(&Rig),
+    provoke: impl FnOnce(&Rig) -> T,
 ) {
     rig.gateway.run_with(&[("TIDEGATE_FAULT", &format!("panic:{stage}:{passage}"))]);
     let period = Duration::from_millis(20);
     let fleet = rig.fleet(vec![mqtt("m", 10, period), websocket("w", 10, period)]);
-    provoke(rig);
+    let provoked = provoke(rig);
     let status = rig.gateway.ended(END_MAX);
+    drop(provoked);
     let log = rig.gateway.log();
     assert_eq!(status.code(), Some(1), "{status}\n{log}");
     assert!(log.contains(said), "no `{said}` in\n{log}");
@@ -50,8 +55,10 @@ async fn dies(
     });
     let ledger = fleet.stop_and_drain(Duration::from_mins(1)).await.unwrap();
     rig.delivered();
-    let verdict = rig.verdict_of(&ledger, |row| row.measurement != "mqtt");
+    let of_fleet = |row: &Row| row.measurement != "mqtt" && !row.device.starts_with("crowd");
+    let verdict = rig.verdict_of(&ledger, of_fleet);
     assert!(verdict.is_clean() && verdict.acknowledged > before, "{verdict}");
+    books::balanced(&rig.gateway);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -74,6 +81,37 @@ async fn a_journal_whose_writer_panics_ends_the_process() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_journal_whose_keeper_panics_ends_the_process() {
     dies_and_loses_nothing("journal-keeper", 3, "thread 'journal-keeper'").await;
+}
+
+/// Large groups are settled by a task of the runtime: as many devices as make some.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_settling_of_acknowledgements_that_panics_ends_the_process() {
+    let mut rig = Rig::start("").await;
+    rig.gateway.terminate(END_MAX);
+    dies(&mut rig, ("journal-settler", PASSAGE), "a fault was asked for: journal-settler", |rig| {
+        rig.fleet(vec![mqtt("crowd", 100, Duration::from_millis(20))])
+    })
+    .await;
+}
+
+/// Nobody but whoever asked has anything of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_whose_answer_panics_is_answered_with_an_error_and_nothing_else_happens() {
+    let mut rig = Rig::prepare("", "").await;
+    rig.gateway.run_with(&[("TIDEGATE_FAULT", "panic:control:1")]);
+    let config = rig.gateway.config_file();
+    let ask = || rig.gateway.command().args(["status", "-c"]).arg(&config).output().unwrap();
+    let said = ask();
+    let words = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert_eq!((said.status.code(), said.stdout.is_empty()), (Some(1), true), "{said:?}");
+    assert!(words.contains("a fault in the gateway, see its log"), "{words}");
+    let log = rig.gateway.log();
+    assert!(log.contains("a command on the control socket could not be answered"), "{log}");
+    assert!(ask().status.success(), "{log}");
+    let fleet = rig.fleet(vec![mqtt("m", 5, Duration::from_millis(20))]);
+    let ledger = fleet.stop_and_drain(Duration::from_mins(1)).await.unwrap();
+    rig.delivered();
+    assert!(rig.verdict(&ledger).is_clean());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

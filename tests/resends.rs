@@ -11,8 +11,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use tokio::{task::JoinSet, time::timeout};
 
-use crate::support::rig::{Rig, is_long};
-use crate::support::{show, wait_for};
+use crate::support::{
+    books,
+    rig::{OUTPUT, Rig, is_long},
+    show, wait_for,
+};
 use devices::{Http, Mqtt, Stream};
 
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -36,9 +39,13 @@ fn counts(rig: &Rig) -> BTreeMap<String, BTreeMap<u32, usize>> {
     counts
 }
 
-/// Every message of every device is there, once.
+/// Every message of every device is there, once, in the database and in the books.
 fn assert_once(rig: &Rig, devices: usize, messages: u32) {
     rig.delivered();
+    let status = books::balanced(&rig.gateway);
+    let journaled = devices as u64 * u64::from(messages);
+    assert_eq!(status.books.journaled, journaled, "{:?}", status.books);
+    assert_eq!(books::of(&status, OUTPUT).confirmed, journaled, "{status:#?}");
     let counts = counts(rig);
     assert_eq!(counts.len(), devices);
     for (device, values) in counts {

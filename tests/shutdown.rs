@@ -6,6 +6,7 @@ use rustix::process::Signal;
 use simulator::faulty::{Answer, Behaviour};
 
 use crate::support::{
+    books::Sent,
     rig::{OUTPUT, Rig, mqtt, websocket},
     wait_for,
 };
@@ -33,6 +34,7 @@ async fn ends_in_time_and_loses_nothing(signal: Signal, name: &str) {
     rig.delivered();
     let verdict = rig.verdict(&ledger);
     assert!(verdict.is_clean() && verdict.acknowledged > 1_000, "{verdict}");
+    rig.books_are_right(Sent::by(&ledger, &watch));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -72,6 +74,7 @@ async fn sigterm_under_load_with_a_slow_database_says_what_is_pending() {
     rig.delivered();
     let verdict = rig.verdict(&ledger);
     assert!(verdict.is_clean(), "{verdict}");
+    rig.books_are_right(Sent::by(&ledger, &watch));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -79,6 +82,7 @@ async fn sigterm_with_the_database_hung_says_what_is_pending_and_delivers_it_nex
     let mut rig = Rig::start("").await;
     rig.behave(Behaviour { answer: Answer::Hang, ..Behaviour::default() }).await;
     let fleet = rig.fleet(vec![mqtt("m", 10, Duration::from_millis(50))]);
+    let watch = fleet.watch();
     tokio::time::sleep(Duration::from_secs(2)).await;
     // The devices leave first: nothing is sent while the gateway stops.
     let ledger = fleet.stop_and_drain(Duration::from_secs(30)).await.unwrap();
@@ -95,6 +99,7 @@ async fn sigterm_with_the_database_hung_says_what_is_pending_and_delivers_it_nex
     rig.delivered();
     let verdict = rig.verdict(&ledger);
     assert!(verdict.is_clean() && verdict.acknowledged == verdict.sent, "{verdict}");
+    rig.books_are_right(Sent::by(&ledger, &watch));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

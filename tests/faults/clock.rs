@@ -16,6 +16,7 @@ use super::{
     trial::{database, devices, more_acknowledged},
 };
 use crate::support::{
+    books::Sent,
     http::post,
     missing,
     rig::{Rig, is_long},
@@ -47,9 +48,11 @@ fn set_clock(file: &Path, offset: i64) {
     fs::rename(new, file).unwrap(); // Never half a line.
 }
 
-/// Waits until the gateway stamps what comes with a clock that is so far off.
-fn stamps_with(rig: &Rig, offset: i64) {
+/// Waits until the gateway stamps what comes with a clock that is so far off; how many readings it took.
+fn stamps_with(rig: &Rig, offset: i64) -> u64 {
+    let mut posted = 0;
     wait_for("the jump", Duration::from_secs(30), || {
+        posted += 1;
         let answer = post(rig.gateway.http_port, "/write", &[], b"stamped,device=s v=1").unwrap();
         assert_eq!(answer.status, 204, "{answer:?}");
         let rows = rig.database.rows();
@@ -59,6 +62,7 @@ fn stamps_with(rig: &Rig, offset: i64) {
         let mut away = stamped.map(|row| (row.time / 1_000_000_000 - wanted).abs());
         if away.any(|seconds| seconds < 60) { Ok(()) } else { Err(format!("{offset:+} not seen")) }
     });
+    posted
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -75,12 +79,13 @@ async fn a_clock_that_jumps_an_hour_forth_and_back_loses_nothing() {
     ]);
     let fleet = rig.fleet(devices());
     let watch = fleet.watch();
+    let mut stamped = 0;
     for _ in 0..if is_long() { 20 } else { 1 } {
         for offset in [HOUR, -HOUR, 0] {
             more_acknowledged(&watch, 200);
             set_clock(&clock, offset);
             if offset > 0 {
-                stamps_with(&rig, offset);
+                stamped += stamps_with(&rig, offset);
             }
             // And with something that waits in the journal over the jump.
             database(&rig, false).await;
@@ -93,4 +98,5 @@ async fn a_clock_that_jumps_an_hour_forth_and_back_loses_nothing() {
     let verdict = rig.verdict_of(&ledger, |row| row.measurement != STAMPED);
     println!("{verdict}");
     assert!(verdict.is_clean() && verdict.acknowledged == verdict.sent, "{verdict}");
+    rig.books_are_right(Sent::by(&ledger, &watch).and(stamped..=stamped));
 }

@@ -9,7 +9,9 @@ use super::{
     mount::LoopMount,
     trial::{devices, more_acknowledged, with_database, without_database},
 };
+use crate::giving_way::{HOLDS_LITTLE, drops_the_oldest_and_counts_them_across_kills};
 use crate::support::{
+    books::Sent,
     filler,
     http::get,
     rig::{OUTPUT, Rig, is_long},
@@ -64,6 +66,18 @@ async fn a_full_disk_withholds_acknowledgements_and_loses_nothing() {
     assert!(verdict.is_clean() && verdict.acknowledged == verdict.sent, "{verdict}");
     let rows = rig.database.rows();
     let stored = rows.iter().filter(|row| row.measurement == filler::MEASUREMENT).count() as u64;
-    assert!((posted..=posted + filler::LINES).contains(&stored), "{stored} of {posted}");
+    let posted = posted..=posted + filler::LINES;
+    assert!(posted.contains(&stored), "{stored} of {posted:?}");
+    let books = rig.books_are_right(Sent::by(&ledger, &watch).and(posted));
+    rig.books_survive_a_kill(&books);
+    drop(rig); // Before its disk.
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_under_drop_oldest_costs_the_oldest_and_they_are_counted_across_kills() {
+    let Some(mount) = LoopMount::new(DISK_BYTES) else { return };
+    let limits = format!("{}{LIMITS}when_full = \"drop-oldest\"\n", mount.journal_dir());
+    let mut rig = Rig::with_output(&limits, HOLDS_LITTLE).await;
+    drops_the_oldest_and_counts_them_across_kills(&mut rig).await;
     drop(rig); // Before its disk.
 }

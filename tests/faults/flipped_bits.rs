@@ -15,7 +15,10 @@ use std::{
 use simulator::ledger::Ledger;
 
 use super::trial::{devices, more_acknowledged, without_database};
-use crate::support::rig::{OUTPUT, Rig, is_long};
+use crate::support::{
+    books,
+    rig::{OUTPUT, Rig, is_long},
+};
 
 const LIMITS: &str = "bytes_max = \"128MiB\"\n";
 /// Of a segment; the frames come behind it.
@@ -133,7 +136,8 @@ async fn survives(place: &Place, journal: &Path, ledger: &Ledger) {
     rig.gateway.run();
     rig.delivered();
     let verdict = rig.verdict(ledger);
-    let status = rig.gateway.status();
+    // Whatever is missing, the books of what is there and of what was named balance.
+    let status = books::balanced(&rig.gateway);
     let counted = status.outputs.iter().find(|output| output.id == OUTPUT).unwrap().quarantined;
     let log = rig.gateway.log();
     let is_named = NAMED.iter().any(|words| log.contains(words));

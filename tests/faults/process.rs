@@ -10,6 +10,7 @@ use super::{
     trial::{clean_end, database, devices, more_acknowledged, with_database},
 };
 use crate::support::{
+    books::Sent,
     http::get,
     rig::{Rig, is_long, mqtt},
     wait_for,
@@ -52,9 +53,11 @@ async fn too_few_open_files_refuse_connections_and_nothing_else() {
     more_acknowledged(&watch, 20);
     assert_eq!(get(rig.gateway.http_port, "/readyz", &[]).unwrap().status, 200);
     let ledger = crowd.kill().await;
+    let sent = Sent::by(&ledger, &watch);
 
     let fleet = rig.fleet(devices());
-    more_acknowledged(&fleet.watch(), 200);
+    let watch = fleet.watch();
+    more_acknowledged(&watch, 200);
     let ended = fleet.stop_and_drain(Duration::from_mins(1)).await.unwrap();
     rig.delivered();
     let of_crowd = |device: &str| device.starts_with("crowd");
@@ -62,6 +65,7 @@ async fn too_few_open_files_refuse_connections_and_nothing_else() {
     assert!(verdict.is_clean() && verdict.acknowledged == verdict.sent, "{verdict}");
     let verdict = rig.verdict_of(&ledger, |row| of_crowd(&row.device));
     assert!(verdict.is_clean() && verdict.acknowledged > 0, "{verdict}");
+    rig.books_are_right(sent.and_by(&ended, &watch));
 }
 
 /// So many open files for a running process.
@@ -86,12 +90,14 @@ async fn open_files_that_run_out_while_it_runs_cost_nothing_that_was_acknowledge
     tokio::time::sleep(Duration::from_secs(if is_long() { 60 } else { 3 })).await;
     assert!(rig.gateway.log().contains("accept failed"), "they never ran out");
     more_acknowledged(&watch, 200);
-    crowd.kill().await;
+    let crowd_watch = crowd.watch();
+    let crowd = crowd.kill().await;
     limit_open_files(process, 4_096);
     let ledger = fleet.stop_and_drain(Duration::from_mins(1)).await.unwrap();
     rig.delivered();
     let verdict = rig.verdict_of(&ledger, |row| !row.device.starts_with("crowd"));
     assert!(verdict.is_clean() && verdict.acknowledged == verdict.sent, "{verdict}");
+    rig.books_are_right(Sent::by(&ledger, &watch).and_by(&crowd, &crowd_watch));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

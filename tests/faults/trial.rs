@@ -5,11 +5,13 @@ use std::time::Duration;
 use simulator::{
     faulty::{Answer, Behaviour},
     fleet::{Fleet, Group},
+    ledger::Ledger,
     verify::Verdict,
     watch::Watch,
 };
 
 use crate::support::{
+    books::{self, Sent},
     rig::{Rig, http, mqtt, websocket},
     wait_for,
 };
@@ -55,18 +57,27 @@ pub fn more_acknowledged(watch: &Watch, more: u64) -> u64 {
     })
 }
 
-/// The fault is over: everything sent is acknowledged, and everything acknowledged is there.
+/// The fault is over: everything sent is acknowledged, everything acknowledged is there, and the books
+/// say so.
 pub async fn clean_end(rig: &Rig, fleet: Fleet) -> Verdict {
-    let verdict = end(rig, fleet).await;
+    let watch = fleet.watch();
+    let (ledger, verdict) = ended(rig, fleet).await;
     assert!(verdict.is_clean() && verdict.acknowledged == verdict.sent, "{verdict}");
+    rig.books_are_right(Sent::by(&ledger, &watch));
     verdict
 }
 
-/// The fault is over; what the ledger says.
+/// The fault is over; what the ledger says. The books balance in themselves.
 pub async fn end(rig: &Rig, fleet: Fleet) -> Verdict {
+    let (_, verdict) = ended(rig, fleet).await;
+    books::balanced(&rig.gateway);
+    verdict
+}
+
+async fn ended(rig: &Rig, fleet: Fleet) -> (Ledger, Verdict) {
     let ledger = fleet.stop_and_drain(ANSWERED_MAX).await.unwrap();
     rig.delivered();
     let verdict = rig.verdict(&ledger);
     println!("{verdict}");
-    verdict
+    (ledger, verdict)
 }

@@ -4,6 +4,7 @@
 //! A part that is not on this machine is told loudly, and the test that wants it returns; with `CI=true` or
 //! `TIDEGATE_REQUIRE_ALL=1` it fails instead.
 
+pub mod books;
 pub mod filler;
 pub mod foreign;
 pub mod gateway;

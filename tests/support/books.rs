@@ -1,0 +1,117 @@
+//! The gateway's own books against what was sent, in readings.
+//!
+//! ```text
+//!   acknowledged <= journaled    every acknowledged one is in a frame; sent again, it may be in two
+//!   received = journaled + refused + filtered + duplicate + dropped <= sent + sent again
+//!   each output: journaled = confirmed + pending + dead + dropped + filtered + absorbed + quarantined
+//!   intake, since the process began: received = returned + booked + on its way
+//! ```
+//! The first two lines are no equations only where something was sent more than once: an
+//! acknowledgement that got lost (a kill, a cut line) leaves a reading in the books that its sender
+//! believes to be missing; and what was read from a socket when the process was killed is in no book at
+//! all. Where nothing was sent again, they leave no room between them.
+
+use std::{ops::RangeInclusive, time::Duration};
+
+use simulator::{ledger::Ledger, watch::Watch};
+use tidegate::app::status::{Output, Status};
+
+use super::{
+    gateway::Gateway,
+    rig::{OUTPUT, Rig},
+    wait_for,
+};
+
+/// For the last submissions and counts to be booked.
+const BOOKED_MAX: Duration = Duration::from_secs(30);
+
+/// How many readings came to the gateway.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sent {
+    pub acknowledged: u64,
+    /// Each as often as it was sent.
+    pub sent_at_most: u64,
+}
+
+impl Sent {
+    pub fn by(ledger: &Ledger, watch: &Watch) -> Self {
+        let totals = ledger.totals();
+        Self { acknowledged: totals.acknowledged, sent_at_most: totals.sent + watch.look().resent }
+    }
+
+    /// And so many more: from what was acknowledged to what was sent.
+    pub fn and(self, more: RangeInclusive<u64>) -> Self {
+        Self {
+            acknowledged: self.acknowledged + more.start(),
+            sent_at_most: self.sent_at_most + more.end(),
+        }
+    }
+
+    pub fn and_by(self, ledger: &Ledger, watch: &Watch) -> Self {
+        let more = Self::by(ledger, watch);
+        self.and(more.acknowledged..=more.sent_at_most)
+    }
+}
+
+/// Nothing is being sent any more: the books of every output and of intake balance.
+pub fn balanced(gateway: &Gateway) -> Status {
+    wait_for("balanced books", BOOKED_MAX, || {
+        let status = gateway.status();
+        let (books, intake) = (&status.books, &status.intake);
+        let became =
+            books.journaled + books.refused + books.filtered + books.duplicate + books.dropped;
+        let is_whole = books.received == became
+            && intake.received == intake.returned + intake.booked
+            && status.outputs.iter().all(is_balanced);
+        if is_whole { Ok(status) } else { Err(format!("{status:#?}")) }
+    })
+}
+
+/// In readings on its way.
+pub fn is_balanced(output: &Output) -> bool {
+    let [journaled, became @ ..] = fates(output);
+    journaled == became.iter().sum::<u64>()
+}
+
+pub fn of<'a>(status: &'a Status, output: &str) -> &'a Output {
+    let found = status.outputs.iter().find(|found| found.id == output);
+    found.unwrap_or_else(|| panic!("no output {output} in {status:#?}"))
+}
+
+impl Rig {
+    /// Everything was delivered, and nothing was lost by a policy: the books say so, and tell no more
+    /// and no less than was sent.
+    pub fn books_are_right(&self, sent: Sent) -> Status {
+        let status = balanced(&self.gateway);
+        let (books, output) = (&status.books, of(&status, OUTPUT));
+        let told = format!("{sent:?}\n{books:?}\n{output:?}");
+        assert!(sent.acknowledged <= books.journaled, "acknowledged and not in the books: {told}");
+        assert!(books.received <= sent.sent_at_most, "booked and never sent: {told}");
+        // It was there when the first frame was written.
+        assert_eq!(output.journaled, books.journaled, "{told}");
+        assert_eq!(output.confirmed, output.journaled, "{told}");
+        let points = self.database.points() as u64;
+        assert!(points <= output.confirmed + 1, "{points} points (a probe's among them): {told}");
+        println!("{told}");
+        status
+    }
+
+    /// Killed and started again, the books say what they said.
+    pub fn books_survive_a_kill(&mut self, before: &Status) {
+        self.gateway.kill();
+        self.gateway.run();
+        // What was confirmed less than a second before the kill is delivered, and counted, again.
+        self.delivered();
+        let after = balanced(&self.gateway);
+        assert_eq!(after.books, before.books);
+        for output in &before.outputs {
+            assert_eq!(fates(of(&after, &output.id)), fates(output), "{}", output.id);
+        }
+    }
+}
+
+fn fates(output: &Output) -> [u64; 8] {
+    let Output { journaled, pending, confirmed, dead, dropped, .. } = *output;
+    let Output { filtered, absorbed, quarantined, .. } = *output;
+    [journaled, pending, confirmed, dead, dropped, filtered, absorbed, quarantined]
+}
