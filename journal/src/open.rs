@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::JoinHandle,
     time::Duration,
@@ -216,6 +216,13 @@ impl Journal {
     /// The reader of `rejected` frames (`intake-dead`). While nobody reads them, nothing is freed.
     pub fn rejects(&self) -> Result<Reader, OpenError> {
         self.reader(&OutputId::intake_dead(), Start::Oldest)
+    }
+
+    /// Every output has asked for its reader: from now on what none of them needs is freed, also
+    /// before the first submission.
+    pub fn begin(&self) {
+        self.shared.in_use.store(true, Ordering::Release);
+        self.shared.desk.nudge();
     }
 
     /// The same for as long as the journal lives.

@@ -77,7 +77,7 @@ pub(crate) struct Shared {
     pub(crate) allocated: AtomicU64,
     /// The next segment's id.
     pub(crate) next_id: AtomicU64,
-    /// A submission has come, or an output's receipt: by then every configured output has asked for its
+    /// Somebody said so, a submission has come, or an output's receipt: by then every configured output has asked for its
     /// reader. Before, nothing is freed: an output whose position never reached the disk may
     /// still need it.
     pub(crate) in_use: AtomicBool,

@@ -78,6 +78,7 @@ pub async fn start(config: Config) -> Result<Gateway, StartError> {
     for output in config.outputs {
         outputs::start(&mut running, &journal, output, &config.dead_letters, &mut reporter)?;
     }
+    journal.begin();
     let clock = Arc::new(SystemClock);
     let intake = Intake::new(appender, config.routes, config.intake, config.tags, clock)
         .remembering(resends);

@@ -284,3 +284,28 @@ async fn verify_finds_nothing_wrong_with_a_sound_journal_and_nothing_in_no_journ
     assert_eq!(verified.bytes, journal.status().bytes);
     close(journal).await;
 }
+
+#[tokio::test]
+async fn what_no_output_needs_is_freed_once_all_have_asked_also_before_anything_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = small(dir.path());
+    run(&options, 0..40).await;
+    let (journal, appender, _) = open(&options).unwrap();
+    let mut rejects = journal.rejects().unwrap();
+    while !rejects.at_head() {
+        // Hands out nothing, and passes the data frames by.
+        assert!(timeout(Duration::from_millis(5), rejects.next()).await.is_err());
+    }
+    journal.forget(&output()).unwrap();
+    let before = journal.status().segments;
+    assert!(before > 2, "{before}");
+    journal.begin();
+    let freed = async {
+        while journal.status().segments > 1 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(SOON, freed).await.unwrap();
+    drop((appender, rejects));
+    close(journal).await;
+}
