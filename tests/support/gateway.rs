@@ -2,7 +2,7 @@
 //! on the same directory and ports.
 
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
     process::{Command, ExitStatus},
     time::Duration,
@@ -18,7 +18,12 @@ use super::{
     wait_for,
 };
 
-const BINARY: &str = env!("CARGO_BIN_EXE_tidegate");
+/// The one of the test's own build profile, or the one that `TIDEGATE_BINARY` names: a release build.
+fn binary() -> PathBuf {
+    let ours = || PathBuf::from(env!("CARGO_BIN_EXE_tidegate"));
+    let named = env::var_os("TIDEGATE_BINARY").map(PathBuf::from);
+    named.map_or_else(ours, |path| path.canonicalize().unwrap())
+}
 
 #[derive(Debug)]
 pub struct Gateway {
@@ -93,7 +98,7 @@ impl Gateway {
             [] => self.command(),
             [program, arguments @ ..] => {
                 let mut command = self.at_home(Command::new(program));
-                command.args(arguments).arg(BINARY);
+                command.args(arguments).arg(binary());
                 command
             }
         };
@@ -149,7 +154,7 @@ impl Gateway {
 
     /// A subcommand of the same binary, in the same environment.
     pub fn command(&self) -> Command {
-        self.at_home(Command::new(BINARY))
+        self.at_home(Command::new(binary()))
     }
 
     fn at_home(&self, mut command: Command) -> Command {
