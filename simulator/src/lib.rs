@@ -6,6 +6,7 @@
 //!                 |                                          |
 //!                 +-----------> ledger ------> verify <------+     LOST, PHANTOM, WRONG, duplicates
 //!  bench ==> gateway                                               messages/s, ack p50/p99, CPU, RSS
+//!  torture: all of the upper line against an operator's own configuration, with faults in turn
 //! ```
 //! Nothing here knows the gateway's insides: what is shared with it is the shape of a reading and
 //! the frame's encoder (crate `proto`). Line protocol is read by a checker of its own.
@@ -25,6 +26,9 @@ pub mod watch;
 pub mod faulty;
 pub mod proxy;
 pub mod verify;
+
+#[cfg(feature = "verify")]
+pub mod torture;
 
 pub mod bench;
 

@@ -1,6 +1,7 @@
 //! `tidegate-sim`: devices, load, verification and a misbehaving database from the command line.
 //!
-//! Exit codes: 0 all is well, 1 something was lost, wrong or failed, 2 usage.
+//! Exit codes: 0 all is well, 1 something was lost, wrong or failed, 2 usage, 64 a configuration that
+//! `torture` cannot use.
 
 #![expect(
     clippy::print_stdout,
@@ -16,12 +17,8 @@ use clap::Parser as _;
 
 fn main() -> ExitCode {
     let arguments = cli::Arguments::parse();
-    match cli::run(arguments) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("tidegate-sim: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    cli::run(arguments).unwrap_or_else(|error| {
+        eprintln!("tidegate-sim: {error:#}");
+        ExitCode::FAILURE
+    })
 }

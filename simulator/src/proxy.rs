@@ -9,7 +9,12 @@
 //! is bounded: a buffer for each direction of each connection. Leaves out loss and reordering:
 //! TCP hides both.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -49,6 +54,8 @@ pub enum Weather {
 pub struct Proxy {
     address: SocketAddr,
     weather: Arc<watch::Sender<Weather>>,
+    /// Ends the connections that were made since it was put here.
+    open: Arc<Mutex<CancellationToken>>,
     closing: CancellationToken,
 }
 
@@ -59,10 +66,16 @@ impl Proxy {
         let address = listener.local_addr()?;
         let weather = Arc::new(watch::Sender::new(Weather::Clear));
         let closing = CancellationToken::new();
+        let open = Arc::new(Mutex::new(closing.child_token()));
         let tasks = TaskTracker::new();
-        let shared = Shared { server, weather: Arc::clone(&weather), closing: closing.clone() };
+        let shared = Shared {
+            server,
+            weather: Arc::clone(&weather),
+            open: Arc::clone(&open),
+            closing: closing.clone(),
+        };
         drop(tasks.spawn(accept(listener, shared, tasks.clone())));
-        Ok(Self { address, weather, closing })
+        Ok(Self { address, weather, open, closing })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -76,6 +89,14 @@ impl Proxy {
     pub fn set(&self, weather: Weather) {
         self.weather.send_replace(weather);
     }
+
+    /// Every connection that is open now is reset, whatever the weather. Unlike a moment of
+    /// `Weather::Cut`, which a busy machine may sleep through, it misses none.
+    pub fn reset(&self) {
+        let new = self.closing.child_token();
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *open, new).cancel();
+    }
 }
 
 impl Drop for Proxy {
@@ -88,6 +109,7 @@ impl Drop for Proxy {
 struct Shared {
     server: SocketAddr,
     weather: Arc<watch::Sender<Weather>>,
+    open: Arc<Mutex<CancellationToken>>,
     closing: CancellationToken,
 }
 
@@ -109,6 +131,7 @@ async fn accept(listener: TcpListener, shared: Shared, tasks: TaskTracker) {
 
 /// One connection, until one side ends or the weather cuts it.
 async fn carry(client: TcpStream, shared: Shared) {
+    let open = shared.open.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let mut weather = shared.weather.subscribe();
     if *weather.borrow() == Weather::Cut {
         reset(&client);
@@ -135,7 +158,7 @@ async fn carry(client: TcpStream, shared: Shared) {
             (up, down) = &mut both => up.and(down).is_ok(),
             // Fails only when the proxy is gone.
             _ = weather.wait_for(|now| *now == Weather::Cut) => false,
-            () = shared.closing.cancelled() => false,
+            () = open.cancelled() => false,
         }
     };
     if !ended {

@@ -1,8 +1,14 @@
 //! Live counters of a fleet: fixed in size, written by every device, read by whoever shows them.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
-use crate::signals::Kind;
+use crate::{bench::Histogram, signals::Kind};
 
 /// Shared by a fleet's devices and its onlookers.
 #[derive(Debug, Default)]
@@ -18,6 +24,7 @@ pub struct Watch {
     deferred: AtomicU64,
     /// Bits of the last headline value of each kind.
     last: [AtomicU64; Kind::ALL.len()],
+    latencies: Mutex<Histogram>,
 }
 
 /// The counters at one moment.
@@ -63,6 +70,11 @@ impl Watch {
         }
     }
 
+    /// From the first time that a reading was sent to its acknowledgement, whatever lay between.
+    pub fn latencies(&self) -> Histogram {
+        self.latencies.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     pub(crate) fn devices(&self, count: u64) {
         self.devices.store(count, Relaxed);
     }
@@ -93,6 +105,10 @@ impl Watch {
 
     pub(crate) fn acknowledged(&self, count: u64) {
         self.acknowledged.fetch_add(count, Relaxed);
+    }
+
+    pub(crate) fn answered_after(&self, latency: Duration) {
+        self.latencies.lock().unwrap_or_else(PoisonError::into_inner).add(latency, 1);
     }
 
     pub(crate) fn refused(&self, count: u64) {

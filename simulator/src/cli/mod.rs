@@ -1,4 +1,4 @@
-//! One file per subcommand; each says whether all is well.
+//! One file per subcommand; each says whether all is well, `torture` in more than two words.
 
 mod bench;
 mod duration;
@@ -6,9 +6,10 @@ mod faulty;
 mod fleet;
 mod progress;
 mod provision;
+mod torture;
 mod verify;
 
-use std::num::NonZeroUsize;
+use std::{num::NonZeroUsize, process::ExitCode};
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
@@ -40,10 +41,16 @@ enum Command {
     FaultyInflux(faulty::Arguments),
     /// Waits for an InfluxDB 2, sets it up if it is new, and makes a bucket.
     Provision(provision::Arguments),
+    Torture(torture::Arguments),
+    #[command(hide = true)]
+    TortureChild(torture::Child),
 }
 
-/// Whether all is well.
-pub(crate) fn run(arguments: Arguments) -> anyhow::Result<bool> {
+pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    // Before anything is changed that the other program would inherit.
+    if let Command::TortureChild(child) = &arguments.command {
+        return torture::become_child(child);
+    }
     log_to_stderr(arguments.verbose);
     raise_open_files();
     let threads = arguments.threads.get();
@@ -54,13 +61,16 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<bool> {
     };
     let runtime = builder.worker_threads(threads).enable_all().build().context("tokio")?;
     runtime.block_on(async {
-        match arguments.command {
-            Command::Fleet(arguments) => fleet::run(arguments).await,
-            Command::Verify(arguments) => verify::run(arguments).await,
-            Command::Bench(arguments) => bench::run(arguments).await,
-            Command::FaultyInflux(arguments) => faulty::run(arguments).await,
-            Command::Provision(arguments) => provision::run(arguments).await,
-        }
+        let is_well = match arguments.command {
+            Command::Fleet(arguments) => fleet::run(arguments).await?,
+            Command::Verify(arguments) => verify::run(arguments).await?,
+            Command::Bench(arguments) => bench::run(arguments).await?,
+            Command::FaultyInflux(arguments) => faulty::run(arguments).await?,
+            Command::Provision(arguments) => provision::run(arguments).await?,
+            Command::Torture(arguments) => return torture::run(arguments).await,
+            Command::TortureChild(child) => return torture::become_child(&child),
+        };
+        Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     })
 }
 

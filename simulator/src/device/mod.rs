@@ -16,7 +16,7 @@ mod mqtt;
 mod outbox;
 mod ws;
 
-use std::{io, num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -59,6 +59,8 @@ pub(crate) struct Runner {
     run: u64,
     /// HTTP: readings of the last post, if it was not answered for good: to go again together.
     posted: Option<NonZeroUsize>,
+    /// When what is not answered yet was sent first; as bounded as the outbox.
+    sent_at: BTreeMap<u64, Instant>,
 }
 
 /// How a session ended.
@@ -84,6 +86,7 @@ impl Runner {
             random: fastrand::Rng::with_seed(device.seed),
             run: fastrand::u64(..),
             posted: None,
+            sent_at: BTreeMap::new(),
             shared,
             group,
             device,
@@ -137,6 +140,7 @@ impl Runner {
                     if again {
                         self.shared.watch.resent();
                     } else {
+                        self.sent_at.insert(seq, Instant::now());
                         self.shared.watch.sent(self.device.kind, self.device.headline(seq));
                     }
                 }
@@ -151,12 +155,20 @@ impl Runner {
     fn acknowledged(&mut self, seqs: &[u64]) -> io::Result<()> {
         let count = seqs.iter().filter(|&&seq| self.outbox.answered(seq)).count();
         self.shared.watch.acknowledged(count as u64);
+        for seq in seqs {
+            if let Some(sent) = self.sent_at.remove(seq) {
+                self.shared.watch.answered_after(sent.elapsed());
+            }
+        }
         self.shared.ledger.acknowledged(self.index, seqs)
     }
 
     fn refused(&mut self, seqs: &[u64], why: &str) -> io::Result<()> {
         let count = seqs.iter().filter(|&&seq| self.outbox.answered(seq)).count();
         self.shared.watch.refused(count as u64);
+        for seq in seqs {
+            self.sent_at.remove(seq);
+        }
         info!(device = self.device.name, why, "a reading was refused");
         self.shared.ledger.refused(self.index, seqs)
     }
@@ -164,6 +176,7 @@ impl Runner {
     /// QoS 0: nobody will say what became of it.
     fn unanswerable(&mut self, seq: u64) {
         self.outbox.answered(seq);
+        self.sent_at.remove(&seq);
     }
 
     fn now_ns(&self) -> i64 {

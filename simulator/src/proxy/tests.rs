@@ -128,3 +128,20 @@ async fn a_swallowed_answer_was_heard_by_the_server() {
     server.write_all(b"answer").await.unwrap();
     assert!(timeout(NOTHING, client.read_u8()).await.is_err(), "the answer got through");
 }
+
+#[tokio::test]
+async fn a_reset_ends_what_is_open_and_lets_in_what_comes() {
+    let echo = Echo::start().await;
+    let (mut stream, mut lost) = (echo.connect().await, echo.connect().await);
+    ask(&mut stream, b"before").await.unwrap();
+    ask(&mut lost, b"before").await.unwrap();
+    echo.proxy.set(Weather::Hole);
+    assert!(is_silent(&mut lost, b"into the hole").await);
+    echo.proxy.set(Weather::Clear);
+    echo.proxy.reset();
+    for stream in [&mut stream, &mut lost] {
+        let ended = timeout(PATIENCE, stream.read_u8()).await.unwrap().unwrap_err();
+        assert_eq!(ended.kind(), io::ErrorKind::ConnectionReset);
+    }
+    assert_eq!(ask(&mut echo.connect().await, b"after").await.unwrap(), b"after");
+}
