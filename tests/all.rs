@@ -37,4 +37,5 @@ mod support;
 mod syncs;
 mod tidy;
 mod tls;
+mod torture;
 mod websocket;
