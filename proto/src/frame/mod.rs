@@ -24,7 +24,8 @@ pub(crate) mod wire;
 pub use cursor::Cursor;
 
 use crate::{
-    Context, Kind, Place, Reading, ReadingRef, Readings, Reason, Rejects, Time, offer::Offers,
+    Context, Kind, Place, Reading, ReadingRef, Readings, Reason, Rejects, Time, ValueRef,
+    offer::Offers,
 };
 use cursor::Walked;
 use wire::{Header, Input};
@@ -98,6 +99,29 @@ pub fn encode(readings: &[Reading], out: &mut Vec<u8>) {
         reading.with_ref(|reading| encoder.push(&reading));
     }
     encoder.finish(out);
+}
+
+/// Appends one reading in frame form, as the journal keeps it. `series`: canonical bytes. Nothing is
+/// checked.
+pub fn put(series: &[u8], time: Time, fields: &[(&str, ValueRef<'_>)], out: &mut Vec<u8>) {
+    out.extend_from_slice(series);
+    wire::put_time(time, out);
+    wire::put_fields(fields, out);
+}
+
+/// The measurement in a series' canonical bytes.
+pub fn measurement_of(series: &[u8]) -> Result<&str, FrameError> {
+    Input::new(series).text()
+}
+
+/// The same series, but for the measurement.
+pub fn renamed(series: &[u8], measurement: &str) -> Result<Vec<u8>, FrameError> {
+    let mut input = Input::new(series);
+    input.text()?;
+    let mut out = Vec::with_capacity(series.len() + measurement.len());
+    wire::put_text(measurement, &mut out);
+    out.extend_from_slice(input.rest());
+    Ok(out)
 }
 
 fn decode_body(payload: &[u8], offers: &mut Offers<'_>, taken: &mut u32) -> Result<(), FrameError> {

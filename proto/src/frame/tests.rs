@@ -251,3 +251,25 @@ proptest! {
         prop_assert!(cursor.position() <= noise.len());
     }
 }
+
+#[test]
+fn a_reading_is_put_together_from_its_series_and_may_get_another_measurement() {
+    let reading = plain();
+    let mut encoder = Readings::new(Limits::default());
+    reading.with_ref(|it| encoder.push(&it, Timestamp::UNIX_EPOCH)).unwrap();
+    let mut cursor = Cursor::new(encoder.bytes());
+    let known = cursor.next().unwrap().unwrap();
+    assert_eq!(measurement_of(known.series).unwrap(), known.measurement);
+
+    let mut again = Vec::new();
+    put(known.series, known.time, known.fields, &mut again);
+    assert_eq!(again, encoder.bytes());
+
+    let other = renamed(known.series, "other").unwrap();
+    let mut bytes = Vec::new();
+    put(&other, known.time, known.fields, &mut bytes);
+    let mut cursor = Cursor::new(&bytes);
+    let named = cursor.next().unwrap().unwrap();
+    assert_eq!((named.measurement, named.tags), ("other", known.tags));
+    assert!(renamed(&[9, b'x'], "other").is_err());
+}

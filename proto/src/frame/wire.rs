@@ -111,6 +111,10 @@ pub(crate) fn put_series(measurement: &str, tags: &[(&str, &str)], out: &mut Vec
     }
 }
 
+pub(super) fn put_text(text: &str, out: &mut Vec<u8>) {
+    put(text, out);
+}
+
 pub(crate) fn put_time(time: Time, out: &mut Vec<u8>) {
     put(WireTime::from(time), out);
 }
