@@ -6,7 +6,7 @@
 
 use proto::{
     Context, Limits, Reading, ReadingRef, Readings, Rejects, Time, Timestamp, ValueRef, cbor,
-    frame, json, line, msgpack, plain,
+    frame, json, line, msgpack, plain, senml,
 };
 
 const ARRIVAL: Timestamp = Timestamp::from_nanos(1_700_000_000_000_000_000);
@@ -33,6 +33,11 @@ pub(crate) fn cbor(payload: &[u8]) {
 pub(crate) fn msgpack(payload: &[u8]) {
     check(payload, msgpack::decode);
     assert!(!(msgpack::looks_like(payload) && cbor::looks_like(payload)), "it cannot be both");
+}
+
+pub(crate) fn senml(payload: &[u8]) {
+    check(payload, senml::decode);
+    senml::looks_like(payload);
 }
 
 pub(crate) fn plain(payload: &[u8]) {

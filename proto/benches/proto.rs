@@ -4,7 +4,7 @@
 use divan::{Bencher, counter::ItemsCount};
 use proto::{
     Context, Limits, Reading, Readings, Rejects, Time, Timestamp, Value, cbor, frame, json, line,
-    msgpack, plain,
+    msgpack, plain, senml,
 };
 
 const ARRIVAL: Timestamp = Timestamp::from_nanos(1_700_000_000_000_000_000);
@@ -57,6 +57,31 @@ fn msgpack_decode(bencher: Bencher<'_, '_>) {
     payload.extend_from_slice(b"\xA2ts\xCF");
     payload.extend_from_slice(&1_700_000_000_123_u64.to_be_bytes());
     decode(bencher, &payload, 1, msgpack::decode);
+}
+
+#[divan::bench]
+fn senml_decode(bencher: Bencher<'_, '_>) {
+    let mut pack =
+        br#"[{"bn":"urn:dev:ow:10e2073a0108006:","bt":1700000000.001,"bu":"A","n":"current","v":1.2}"#
+            .to_vec();
+    for at in 1..MANY {
+        pack.extend_from_slice(format!(r#",{{"n":"current","t":-{at},"v":1.{at}}}"#).as_bytes());
+    }
+    pack.push(b']');
+    decode(bencher, &pack, MANY, senml::decode);
+}
+
+#[divan::bench]
+fn senml_cbor_decode(bencher: Bencher<'_, '_>) {
+    let mut pack =
+        b"\x98\x64\xA5\x21\x78\x1Burn:dev:ow:10e2073a0108006:\x22\x1A\x65\x53\xF1\x00".to_vec();
+    pack.extend_from_slice(b"\x23\x61A\x00\x67current\x02\xFA\x3F\x99\x99\x9A");
+    for at in 1..MANY {
+        pack.extend_from_slice(b"\xA3\x00\x67current\x06\x38");
+        pack.push(u8::try_from(at).expect("no more than a hundred"));
+        pack.extend_from_slice(b"\x02\xFA\x3F\x99\x99\x9A");
+    }
+    decode(bencher, &pack, MANY, senml::decode);
 }
 
 #[divan::bench]

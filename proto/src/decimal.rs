@@ -57,6 +57,14 @@ impl Decimal {
         Some(if self.negative { -magnitude } else { magnitude })
     }
 
+    /// The float nearest to the exact sum. `None` if that has too many digits.
+    pub(crate) fn plus(self, other: Self) -> Option<f64> {
+        let exponent = self.exponent.min(other.exponent);
+        let shift = exponent.checked_neg()?;
+        let sum = self.scaled(shift)?.checked_add(other.scaled(shift)?)?;
+        format!("{sum}e{exponent}").parse().ok()
+    }
+
     fn push(&mut self, byte: u8, fraction: bool) -> Option<()> {
         const KEPT: i32 = 30;
         let digit = char::from(byte).to_digit(10)?;
@@ -121,6 +129,16 @@ mod tests {
         for text in ["", "-", ".", "-.", "e5", "1e", "1e+", "1.2.3", "0x1", "1 ", "nan", "1e5.0"] {
             assert_eq!(Decimal::parse(text), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_sum_is_exact_before_it_is_a_float() {
+        let sum = |a, b| Decimal::parse(a).unwrap().plus(Decimal::parse(b).unwrap());
+        assert_eq!(sum("0.1", "0.2"), Some(0.3));
+        assert_eq!(sum("22.1", "10"), Some(32.1));
+        assert_eq!(sum("-1e-3", "1e3"), Some(999.999));
+        assert_eq!(sum("5", "-5"), Some(0.0));
+        assert_eq!(sum("1e30", "1e-30"), None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What a reading is, and how it looks as bytes. No tokio, no I/O.
 //!
 //! ```text
-//!  bytes --json|cbor|msgpack|plain|line|frame--> Readings (one encoder) --> bytes in the journal --frame::Cursor--> ReadingRef --line--> text
+//!  bytes --json|cbor|msgpack|senml|plain|line|frame--> Readings (one encoder) --> bytes in the journal --frame::Cursor--> ReadingRef --line--> text
 //! ```
 
 pub mod cbor;
@@ -19,6 +19,7 @@ pub mod reading;
 pub mod readings;
 pub mod refusal;
 mod scratch;
+pub mod senml;
 #[cfg(test)]
 mod testing;
 pub mod timestamp;

@@ -12,16 +12,16 @@ use crate::{
 
 /// Takes values apart, one after the other.
 #[derive(Debug)]
-pub(super) struct Flat<'p> {
-    pub(super) scan: Scanner<'p>,
-    pub(super) tree: Tree<'p>,
+pub(crate) struct Flat<'p> {
+    pub(crate) scan: Scanner<'p>,
+    pub(crate) tree: Tree<'p>,
     /// `readings`: where the array of readings lies that the outermost object holds.
-    pub(super) batch: Option<Range<usize>>,
+    pub(crate) batch: Option<Range<usize>>,
     batch_allowed: bool,
 }
 
 impl<'p> Flat<'p> {
-    pub(super) fn new(payload: &'p [u8], context: &Context<'_>, limits: &Limits) -> Self {
+    pub(crate) fn new(payload: &'p [u8], context: &Context<'_>, limits: &Limits) -> Self {
         Self {
             scan: Scanner::new(payload),
             tree: Tree::new(context, limits),
@@ -31,14 +31,14 @@ impl<'p> Flat<'p> {
     }
 
     /// The object that starts here. `batch_allowed`: its `readings` may be an array of readings.
-    pub(super) fn outermost_object(&mut self, batch_allowed: bool) -> Result<(), Fault> {
+    pub(crate) fn outermost_object(&mut self, batch_allowed: bool) -> Result<(), Fault> {
         self.clear();
         self.batch_allowed = batch_allowed;
         self.object(None, 1)
     }
 
     /// The value that starts here, as if it were the member `name` of an object.
-    pub(super) fn lone_value(&mut self, name: &str) -> Result<(), Fault> {
+    pub(crate) fn lone_value(&mut self, name: &str) -> Result<(), Fault> {
         self.clear();
         let name = self.tree.made(name);
         self.value(name, 0)

@@ -13,8 +13,8 @@
 //! bounded by depth and keys, whatever it holds. A broken element of an array costs itself as long
 //! as its brackets close, a broken line itself as long as the next one begins with `{`.
 
-mod flat;
-mod scan;
+pub(crate) mod flat;
+pub(crate) mod scan;
 #[cfg(test)]
 mod tests;
 

@@ -7,60 +7,60 @@ use std::ops::Range;
 use crate::{Kind, fault::Fault, scratch::Piece, tree::Scalar};
 
 #[derive(Debug)]
-pub(super) struct Scanner<'p> {
+pub(crate) struct Scanner<'p> {
     bytes: &'p [u8],
     /// The payload, if all of it is UTF-8: then no part has to be looked at again.
     text: Option<&'p str>,
-    pub(super) at: usize,
+    pub(crate) at: usize,
 }
 
 impl<'p> Scanner<'p> {
     /// A byte order mark before and zero bytes behind are not looked at: editors write the one, C
     /// programs the others.
-    pub(super) fn new(payload: &'p [u8]) -> Self {
+    pub(crate) fn new(payload: &'p [u8]) -> Self {
         let at = if payload.starts_with(b"\xEF\xBB\xBF") { 3 } else { 0 };
         let zeros = payload.iter().rev().take_while(|byte| **byte == 0).count();
         let bytes = payload.get(..payload.len() - zeros).unwrap_or_default();
         Self { bytes, text: std::str::from_utf8(bytes).ok(), at }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.bytes.len()
     }
 
-    pub(super) fn peek(&self) -> Option<u8> {
+    pub(crate) fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
 
-    pub(super) fn peek_at(&self, at: usize) -> Option<u8> {
+    pub(crate) fn peek_at(&self, at: usize) -> Option<u8> {
         self.bytes.get(at).copied()
     }
 
-    pub(super) fn take(&mut self, byte: u8) -> bool {
+    pub(crate) fn take(&mut self, byte: u8) -> bool {
         let here = self.peek() == Some(byte);
         self.at += usize::from(here);
         here
     }
 
-    pub(super) fn skip_space(&mut self) {
+    pub(crate) fn skip_space(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
             self.at += 1;
         }
     }
 
-    pub(super) fn fault<T>(&self, what: &'static str) -> Result<T, Fault> {
+    pub(crate) fn fault<T>(&self, what: &'static str) -> Result<T, Fault> {
         Err(Fault { at: self.at, kind: Kind::Undecodable, what })
     }
 
     /// Whether an array starts here whose first element is an object, or that has none.
-    pub(super) fn is_array_of_objects(&self) -> bool {
+    pub(crate) fn is_array_of_objects(&self) -> bool {
         let rest = self.bytes.get(self.at..).and_then(|rest| rest.strip_prefix(b"["));
         rest.is_some_and(|rest| matches!(rest.trim_ascii_start(), [b'{' | b']', ..]))
     }
 
     /// Where the container that starts at `start` ends: braces and brackets are counted, texts
     /// respected, nothing else is checked. `None` if it does not, or its parent ends before it.
-    pub(super) fn balanced_end(&self, start: usize) -> Option<usize> {
+    pub(crate) fn balanced_end(&self, start: usize) -> Option<usize> {
         let (mut braces, mut brackets) = (0_usize, 0_usize);
         let (mut quoted, mut escaped) = (false, false);
         for (at, byte) in self.bytes.iter().enumerate().skip(start) {
@@ -83,7 +83,7 @@ impl<'p> Scanner<'p> {
     }
 
     /// The start of the first line at or after `from` that begins with `{`.
-    pub(super) fn next_object_line(&self, from: usize) -> Option<usize> {
+    pub(crate) fn next_object_line(&self, from: usize) -> Option<usize> {
         let starts = |at: &usize| {
             let line_start = at.checked_sub(1).is_none_or(|at| self.bytes.get(at) == Some(&b'\n'));
             line_start && self.bytes.get(*at) == Some(&b'{')
@@ -92,7 +92,7 @@ impl<'p> Scanner<'p> {
     }
 
     /// A text, with its quotes; escapes are resolved into `arena`.
-    pub(super) fn string(&mut self, arena: &mut String) -> Result<Piece<'p>, Fault> {
+    pub(crate) fn string(&mut self, arena: &mut String) -> Result<Piece<'p>, Fault> {
         if !self.take(b'"') {
             return self.fault("expected a text in quotes");
         }
@@ -115,7 +115,7 @@ impl<'p> Scanner<'p> {
     }
 
     /// Anything but a text, an object or an array.
-    pub(super) fn scalar(&mut self) -> Result<Scalar<'p>, Fault> {
+    pub(crate) fn scalar(&mut self) -> Result<Scalar<'p>, Fault> {
         const WORDS: [(&[u8], Scalar<'_>); 6] = [
             (b"true", Scalar::Boolean(true)),
             (b"false", Scalar::Boolean(false)),

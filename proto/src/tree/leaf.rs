@@ -181,3 +181,26 @@ impl<'p> Tree<'p> {
         }
     }
 }
+
+/// A number's decimal text, where the payload has none.
+#[derive(Default)]
+pub(crate) struct Written {
+    integer: itoa::Buffer,
+    float: zmij::Buffer,
+}
+
+impl Written {
+    /// `None`: no number.
+    pub(crate) fn decimal<'w>(
+        &'w mut self,
+        value: &'w Scalar<'_>,
+        tree: &'w Tree<'_>,
+    ) -> Option<&'w str> {
+        match value {
+            Scalar::Number(text) => Some(tree.text(text)),
+            Scalar::Integer(number) => Some(self.integer.format(*number)),
+            Scalar::Float(number) => Some(self.float.format_finite(*number)),
+            _ => None,
+        }
+    }
+}

@@ -9,4 +9,4 @@ pub(crate) mod shape;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use leaf::{Leaf, Scalar, Tree};
+pub(crate) use leaf::{Leaf, Scalar, Tree, Written};

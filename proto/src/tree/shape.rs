@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, mem, time::Duration};
 
-use super::{Leaf, Scalar, Tree};
+use super::{Leaf, Scalar, Tree, Written};
 use crate::{
     Kind, Place, Reason, Time, Timestamp, ValueRef,
     decimal::Decimal,
@@ -292,25 +292,6 @@ impl<'s> Shape<'s> {
             for (name, reason) in &self.left_out {
                 offers.leave_out(index, name, reason.clone());
             }
-        }
-    }
-}
-
-/// A number's decimal text, where the payload has none.
-#[derive(Default)]
-struct Written {
-    integer: itoa::Buffer,
-    float: zmij::Buffer,
-}
-
-impl Written {
-    /// `None`: no number.
-    fn decimal<'w>(&'w mut self, value: &'w Scalar<'_>, tree: &'w Tree<'_>) -> Option<&'w str> {
-        match value {
-            Scalar::Number(text) => Some(tree.text(text)),
-            Scalar::Integer(number) => Some(self.integer.format(*number)),
-            Scalar::Float(number) => Some(self.float.format_finite(*number)),
-            _ => None,
         }
     }
 }

@@ -43,6 +43,11 @@ fn messagepack_holds_on_its_corpus() {
 }
 
 #[test]
+fn senml_holds_on_its_corpus() {
+    replay("senml", formats::senml);
+}
+
+#[test]
 fn plain_values_hold_on_their_corpus() {
     replay("plain", formats::plain);
 }
