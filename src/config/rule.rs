@@ -9,6 +9,9 @@ use crate::intake::route::{Part, Routes, Rule};
 const FORMATS: &[(&str, Format)] = &[
     ("auto", Format::Auto),
     ("json", Format::Json),
+    ("cbor", Format::Cbor),
+    ("msgpack", Format::MessagePack),
+    ("senml", Format::Senml),
     ("plain", Format::Plain),
     ("line", Format::Line),
     ("frame", Format::Frame),

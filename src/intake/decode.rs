@@ -1,34 +1,47 @@
 //! Payload to readings, whatever its format.
 //!
-//! `auto` looks at the payload, in this order: a first byte 0xC1 is a frame, `{` or `[` is JSON, a
-//! number or a boolean is a plain value, a whole valid line is line protocol, and everything else
-//! is a text.
+//! `auto` looks at the payload, in this order: a first byte 0xC1 is a frame; an array whose first
+//! object has `SenML`'s labels only is a pack; `{` or `[` is JSON; bytes that no text begins with and
+//! that are a whole map of CBOR or `MessagePack` are that; a number or a boolean is a plain value, a
+//! whole valid line is line protocol, and everything else is a text.
+//!
+//! What begins as an array in CBOR or `MessagePack` is not guessed: the same bytes can mean either.
+//! There a rule or the `Content-Type` has to say it.
 //!
 //! A decoder that panics costs its payload, nothing else.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use proto::{Context, Kind, Readings, Reason, Rejects, frame, json, line, plain};
+use proto::{Context, Kind, Readings, Reason, Rejects};
+use proto::{cbor, frame, json, line, msgpack, plain, senml};
 
 use super::Format;
 
+/// What the topic and its rule say that a payload may say too.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Named<'a> {
+    /// `None`: the format's own, or that of the context.
+    pub measurement: Option<&'a str>,
+    /// The name of the field that a plain value becomes. Other payloads name their fields
+    /// themselves: there it is a tag, or two topics of one rule would meet in one series.
+    pub field: Option<&'a str>,
+}
+
 /// Starts a payload in `out` and decodes it there. Never fails: what could not be taken is in
 /// `bad`, which must be empty before.
-///
-/// `field` is what the topic says a value is: the name of the field that a plain value becomes.
-/// Other payloads name their fields themselves. There it is a tag, or two topics of one rule would
-/// meet in one series.
 pub fn decode(
     format: Format,
     payload: &[u8],
     context: &Context<'_>,
-    field: Option<&str>,
+    named: Named<'_>,
     out: &mut Readings,
     bad: &mut Rejects,
 ) {
     guarded(out, bad, |out, bad| {
         let format = recognise(format, payload, context, out);
-        match field {
+        let own = own_measurement(format).unwrap_or(context.measurement);
+        let context = &Context { measurement: named.measurement.unwrap_or(own), ..*context };
+        match named.field {
             None => run(format, payload, context, out, bad),
             Some(field) if matches!(format, Format::Plain | Format::Auto) => {
                 run(format, payload, &Context { field, ..*context }, out, bad);
@@ -51,9 +64,17 @@ fn run(
     match format {
         Format::Frame => frame::decode(payload, context, out, bad),
         Format::Json => json::decode(payload, context, out, bad),
+        Format::Cbor => cbor::decode(payload, context, out, bad),
+        Format::MessagePack => msgpack::decode(payload, context, out, bad),
+        Format::Senml => senml::decode(payload, context, out, bad),
         Format::Line => line::decode(payload, context, out, bad),
         Format::Plain | Format::Auto => plain::decode(payload, context, out, bad),
     }
+}
+
+/// Of a format that says what it is about.
+fn own_measurement(format: Format) -> Option<&'static str> {
+    (format == Format::Senml).then_some("senml")
 }
 
 /// Runs a decoder. If it panics, what it pushed is forgotten, and the payload counts as one
@@ -81,7 +102,10 @@ fn recognise(format: Format, payload: &[u8], context: &Context<'_>, out: &mut Re
     }
     match payload.trim_ascii_start().first() {
         _ if payload.first() == Some(&frame::MAGIC) => Format::Frame,
+        Some(b'[') if senml::looks_like(payload) => Format::Senml,
         Some(b'{' | b'[') => Format::Json,
+        Some(_) if cbor::looks_like(payload) => Format::Cbor,
+        Some(_) if msgpack::looks_like(payload) => Format::MessagePack,
         Some(_) if plain::is_scalar(payload) => Format::Plain,
         Some(_) if starts_with_a_line(payload, context, out) => Format::Line,
         _ => Format::Plain,

@@ -3,10 +3,12 @@
 
 use proto::{Context, Readings, Rejects, Timestamp};
 
-use super::decode;
+use super::decode::{self, Named};
 use super::route::{Matched, Route, Routes};
 use super::{Body, Limits};
 
+/// The measurement of a message that no rule gives another.
+const MEASUREMENT: &str = "mqtt";
 /// The field of a plain value that no rule gives a name.
 const FIELD: &str = "value";
 /// Where a body names no measurement.
@@ -49,12 +51,13 @@ impl<'m> Meaning<'m> {
             return;
         }
         let context = Context {
-            measurement: matched.measurement,
+            measurement: MEASUREMENT,
             tags: &self.with_site_tags(matched.tags),
             precision: matched.precision,
             ..self.context(arrival)
         };
-        decode::decode(matched.format, payload, &context, matched.field, out, bad);
+        let named = Named { measurement: matched.measurement, field: matched.field };
+        decode::decode(matched.format, payload, &context, named, out, bad);
     }
 
     /// Decodes a body (or a part of one) whose format the endpoint knows.
@@ -73,7 +76,7 @@ impl<'m> Meaning<'m> {
             device_required: body.device_required,
             ..self.context(arrival)
         };
-        decode::decode(body.format, body.bytes, &context, None, out, bad);
+        decode::decode(body.format, body.bytes, &context, Named::default(), out, bad);
     }
 
     /// What is known of any payload.

@@ -54,6 +54,10 @@ pub enum Format {
     #[default]
     Auto,
     Json,
+    Cbor,
+    MessagePack,
+    /// A pack, in JSON or in CBOR.
+    Senml,
     Plain,
     Line,
     Frame,

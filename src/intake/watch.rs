@@ -240,7 +240,7 @@ mod tests {
 
     use super::*;
     use crate::intake::Format;
-    use crate::intake::decode::decode;
+    use crate::intake::decode::{Named, decode};
 
     /// A plain value on that topic.
     fn show(watchers: &Watchers, topic: &str, payload: &str) {
@@ -257,7 +257,8 @@ mod tests {
             depth_max: 8,
             keys_max: 8,
         };
-        decode(Format::Auto, payload.as_bytes(), &context, None, &mut readings, &mut rejects);
+        let named = Named::default();
+        decode(Format::Auto, payload.as_bytes(), &context, named, &mut readings, &mut rejects);
         readings.stamp(Timestamp::from_nanos(7));
         watchers.saw(&Payload {
             source: "mqtt",

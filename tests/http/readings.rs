@@ -1,4 +1,4 @@
-//! `POST /v1/readings`: JSON, NDJSON and frames.
+//! `POST /v1/readings`: every format that it takes.
 
 use std::fmt::Write as _;
 
@@ -135,8 +135,43 @@ async fn frames_are_taken_by_their_type_and_recognised_without_one() {
     let form = ("content-type", "application/x-www-form-urlencoded");
     let answer = ask(inside.port, PATH, &[form], b"{\"device\":\"a\",\"t\":1}").await;
     assert_eq!(answer.status, 415);
-    for taken in ["application/json", "application/x-ndjson", "application/vnd.tidegate.frame"] {
+    for taken in [
+        "application/json",
+        "application/x-ndjson",
+        "application/cbor",
+        "application/msgpack",
+        "application/senml+json",
+        "application/senml+cbor",
+        "application/vnd.tidegate.frame",
+    ] {
         assert!(answer.body.contains(taken), "{answer:?}");
     }
+    inside.stop().await;
+}
+
+/// `[{"device":"d1","t":1,"ts":1700000000}]` and a pack of one record, in every type that names them.
+#[tokio::test]
+async fn formats_are_chosen_by_their_content_type() {
+    let mut inside = Inside::start(Settings::default()).await;
+    let cbor = &b"\x81\xA3\x66device\x62d1\x61t\x01\x62ts\x1A\x65\x53\xF1\x00"[..];
+    let msgpack = &b"\x91\x83\xA6device\xA2d1\xA1t\x01\xA2ts\xCE\x65\x53\xF1\x00"[..];
+    let pack = &br#"[{"bn":"d1:","bt":1700000000,"n":"t","v":1}]"#[..];
+    let cbor_pack = &b"\x81\xA4\x21\x63d1:\x22\x1A\x65\x53\xF1\x00\x00\x61t\x02\x01"[..];
+    for (content_type, body, series) in [
+        ("application/cbor", cbor, "readings,device=d1"),
+        ("application/msgpack", msgpack, "readings,device=d1"),
+        ("application/vnd.msgpack", msgpack, "readings,device=d1"),
+        ("application/x-msgpack", msgpack, "readings,device=d1"),
+        ("application/senml+json", pack, "senml,device=d1"),
+        ("application/senml+cbor; x=1", cbor_pack, "senml,device=d1"),
+    ] {
+        let answer = ask(inside.port, PATH, &[("content-type", content_type)], body).await;
+        assert_eq!(answer.status, 204, "{content_type}: {answer:?}");
+        assert_eq!(inside.lines().await, [format!("{series} t=1 1700000000000000000")]);
+    }
+    let cbor = [("content-type", "application/cbor")];
+    let answer = ask(inside.port, PATH, &cbor, b"\xA1\x61t\x01").await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.body.contains("?device="), "{answer:?}");
     inside.stop().await;
 }

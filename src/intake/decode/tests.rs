@@ -16,7 +16,8 @@ fn decoded_as(format: Format, payload: &[u8], field: Option<&str>) -> Vec<String
     let context = Context { measurement: "m", ..Context::bare(ARRIVAL) };
     let mut out = Readings::new(Limits::default());
     let mut bad = Rejects::default();
-    decode(format, payload, &context, field, &mut out, &mut bad);
+    let named = Named { measurement: None, field };
+    decode(format, payload, &context, named, &mut out, &mut bad);
     out.stamp(ARRIVAL);
     let mut lines = Vec::new();
     let mut cursor = frame::Cursor::new(out.bytes());
@@ -58,6 +59,14 @@ fn auto_takes_a_payload_for_what_it_looks_like() {
         (b"a=b", "m value=\"a=b\" 1000*"),
         (b"state is=on", "m value=\"state is=on\" 1000*"),
         (b"open", "m value=\"open\" 1000*"),
+        (b"[{\"bn\":\"dev\",\"n\":\"t\",\"v\":1}]", "senml,device=dev t=1 1000*"),
+        (b"[{\"n\":\"dev\",\"t\":1}]", "m n=\"dev\",t=1 1000*"),
+        (b"\xA1\x61t\x01", "m t=1 1000*"),
+        (b"\xD9\xD9\xF7\x81\xA1\x61t\x01", "m t=1 1000*"),
+        (b"\x81\xA1t\x01", "m t=1 1000*"),
+        // What both could mean is not guessed.
+        (b"\x81\xA1\x61t\x01", "refused: undecodable"),
+        (b"\x91\x81\xA1t\x01", "refused: undecodable"),
         (b"{broken", "refused: undecodable"),
         (b"\xC1\x01", "refused: undecodable"),
         (b"\xFF\xFE", "refused: undecodable"),
@@ -83,6 +92,17 @@ fn a_format_that_was_named_is_not_guessed() {
     assert_eq!(decoded(Format::Line, b"{\"t\":1}"), ["refused: undecodable"]);
     assert_eq!(decoded(Format::Json, b"a x=1 1"), ["refused: undecodable"]);
     assert_eq!(decoded(Format::Frame, b"21.5"), ["refused: undecodable"]);
+    assert_eq!(decoded(Format::Cbor, b"\x81\xA1\x61t\x01"), ["m t=1 1000*"]);
+    assert_eq!(decoded(Format::MessagePack, b"\x91\x81\xA1t\x01"), ["m t=1 1000*"]);
+    assert_eq!(decoded(Format::Json, b"[{\"n\":\"d\",\"v\":1}]"), ["m n=\"d\",v=1 1000*"]);
+    assert_eq!(
+        decoded(Format::Senml, b"[{\"n\":\"d\",\"v\":1}]"),
+        ["senml,device=d value=1 1000*"]
+    );
+    assert_eq!(
+        decoded(Format::Senml, b"\x81\xA2\x00\x61d\x02\x01"),
+        ["senml,device=d value=1 1000*"]
+    );
 }
 
 #[test]
@@ -107,4 +127,15 @@ fn a_panic_is_one_refused_reading_and_leaves_no_trace() {
     });
     assert_eq!((out.count(), bad.readings()), (0, 1));
     assert_eq!(bad.listed()[0].reason.kind, Kind::Internal);
+}
+
+#[test]
+fn a_measurement_of_the_rule_wins_over_the_formats_own() {
+    let (mut out, mut bad) = (Readings::new(Limits::default()), Rejects::default());
+    let named = Named { measurement: Some("climate"), field: None };
+    let pack = b"[{\"n\":\"d\",\"v\":1}]";
+    decode(Format::Auto, pack, &Context::bare(ARRIVAL), named, &mut out, &mut bad);
+    out.stamp(ARRIVAL);
+    let mut cursor = frame::Cursor::new(out.bytes());
+    assert_eq!(show(&cursor.next().unwrap().unwrap()), "climate,device=d value=1 1000*");
 }

@@ -19,14 +19,11 @@ use super::Format;
 
 pub(crate) use self::pattern::{tag_name_problem, tag_value_problem};
 
-/// The measurement of a message that no rule gives another.
-const MEASUREMENT: &str = "mqtt";
-
 /// One `[[rule]]`, as meant by its author.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rule {
     pub topic: String,
-    /// `None`: `{measurement}` if captured, else `mqtt`.
+    /// `None`: `{measurement}` if captured, else `mqtt`, or the format's own (`senml`).
     pub measurement: Option<String>,
     /// Added to every reading.
     pub tags: Vec<(String, String)>,
@@ -70,7 +67,8 @@ pub enum Route<'a> {
 pub struct Matched<'a> {
     /// `None`: no rule matched.
     pub rule: Option<&'a Rule>,
-    pub measurement: &'a str,
+    /// `None`: neither set nor captured.
+    pub measurement: Option<&'a str>,
     /// `{field}`, if captured.
     pub field: Option<&'a str>,
     pub tags: Vec<(&'a str, &'a str)>,
@@ -143,7 +141,7 @@ impl Routes {
 fn unmatched(topic: &str) -> Matched<'_> {
     Matched {
         rule: None,
-        measurement: MEASUREMENT,
+        measurement: None,
         field: None,
         tags: vec![("topic", topic)],
         format: Format::Auto,
@@ -212,7 +210,7 @@ impl Compiled {
     fn matched<'a>(&'a self, topic: &'a str) -> Matched<'a> {
         let mut matched = Matched {
             rule: Some(&self.rule),
-            measurement: self.rule.measurement.as_deref().unwrap_or(MEASUREMENT),
+            measurement: self.rule.measurement.as_deref(),
             field: None,
             tags: Vec::with_capacity(self.levels.len() + self.rule.tags.len()),
             format: self.rule.format,
@@ -237,7 +235,7 @@ impl Compiled {
 impl<'a> Matched<'a> {
     fn capture(&mut self, capture: &'a Capture, text: &'a str) {
         match capture {
-            Capture::Measurement => self.measurement = text,
+            Capture::Measurement => self.measurement = Some(text),
             Capture::Field => self.field = Some(text),
             Capture::Tag(name) => self.tags.push((name, text)),
         }

@@ -21,7 +21,7 @@ fn show(routes: &Routes, topic: &str) -> String {
         Route::Take(matched) => matched,
     };
     let by = matched.rule.map_or("default", |rule| &rule.topic);
-    let mut text = format!("{by}: {}", matched.measurement);
+    let mut text = format!("{by}: {}", matched.measurement.unwrap_or("mqtt"));
     for (name, value) in &matched.tags {
         write!(text, ",{name}={value}").unwrap();
     }
@@ -82,7 +82,7 @@ fn what_a_rule_sets_is_carried() {
     };
     let routes = Routes::compile(vec![set]).unwrap();
     let Route::Take(matched) = routes.find("m/press") else { panic!("not taken") };
-    assert_eq!(matched.measurement, "machine");
+    assert_eq!(matched.measurement, Some("machine"));
     assert_eq!(matched.tags, [("device", "press"), ("hall", "3")]);
     assert_eq!((matched.format, matched.precision), (Format::Plain, Some(Precision::Seconds)));
 }

@@ -1,4 +1,4 @@
-//! `POST /v1/readings`: JSON, NDJSON and frames.
+//! `POST /v1/readings`: JSON, NDJSON, CBOR, `MessagePack`, `SenML` and frames.
 //!
 //! | what came | answer |
 //! |---|---|
@@ -6,7 +6,7 @@
 //! | good and bad ones | 207 `[{"index":3,"reason":"..."}]`, durable |
 //! | bad ones only, or nothing | 400 `{"error":"...","refused":[...]}` |
 //!
-//! A JSON document and a frame have to be held whole (`document_bytes_max`); NDJSON is cut into
+//! A document and a frame have to be held whole (`document_bytes_max`); NDJSON is cut into
 //! pieces as line protocol is. Readings are numbered from 0 over the whole body; where only a field
 //! was left out, the entry has a `field` and the reading was taken.
 
@@ -106,6 +106,11 @@ fn content(headers: &HeaderMap) -> Result<Content, Refusal> {
         "" => Ok(Content::Document(Format::Auto)),
         "application/json" => Ok(Content::Document(Format::Json)),
         "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Ok(Content::Ndjson),
+        "application/cbor" => Ok(Content::Document(Format::Cbor)),
+        "application/msgpack" | "application/vnd.msgpack" | "application/x-msgpack" => {
+            Ok(Content::Document(Format::MessagePack))
+        }
+        "application/senml+json" | "application/senml+cbor" => Ok(Content::Document(Format::Senml)),
         "application/vnd.tidegate.frame" | "application/octet-stream" => {
             Ok(Content::Document(Format::Frame))
         }
@@ -113,7 +118,8 @@ fn content(headers: &HeaderMap) -> Result<Content, Refusal> {
             let media_type: String = media_type.chars().take(64).collect();
             let text = format!(
                 "content type `{media_type}` is not taken: send application/json, \
-                 application/x-ndjson, or application/vnd.tidegate.frame"
+                 application/x-ndjson, application/cbor, application/msgpack, \
+                 application/senml+json, application/senml+cbor, or application/vnd.tidegate.frame"
             );
             Err(Refusal::new(Why::ContentType, text))
         }
@@ -129,7 +135,7 @@ async fn whole(
     while reading.next(bytes).await? {
         if bytes.len() > bytes_max {
             let text = format!(
-                "a JSON document or frame may have {bytes_max} bytes: \
+                "a document or frame may have {bytes_max} bytes: \
                  send several, or NDJSON, which has no such limit"
             );
             return Err(Refusal::new(Why::TooLarge, text));
