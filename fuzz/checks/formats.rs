@@ -4,9 +4,11 @@
 //! - what it took can be walked, is finite, sorted and unique, and can be stored;
 //! - as line protocol it is read back the same, and as a device's frame too.
 
+use std::time::Duration;
+
 use proto::{
     Context, Limits, Reading, ReadingRef, Readings, Rejects, Time, Timestamp, ValueRef, cbor,
-    frame, json, line, msgpack, plain, senml,
+    frame, json, line, msgpack, plain, senml, sparkplug,
 };
 
 const ARRIVAL: Timestamp = Timestamp::from_nanos(1_700_000_000_000_000_000);
@@ -38,6 +40,22 @@ pub(crate) fn msgpack(payload: &[u8]) {
 pub(crate) fn senml(payload: &[u8]) {
     check(payload, senml::decode);
     senml::looks_like(payload);
+}
+
+/// Without a session, and as the births and the data of one.
+pub(crate) fn sparkplug(payload: &[u8]) {
+    check(payload, sparkplug::decode);
+    check(payload, |payload, context, out, bad| {
+        let limits = sparkplug::SessionLimits { bytes_max: 4096, ..Default::default() };
+        let mut sessions = sparkplug::Sessions::new(limits);
+        for topic in ["NBIRTH/n", "DBIRTH/n/d", "DDATA/n/d", "NDATA/n", "DDEATH/n/d", "NDEATH/n"] {
+            let topic = format!("spBv1.0/g/{topic}");
+            let topic = sparkplug::Topic::parse(&topic).expect("a topic of a node");
+            let now = Duration::from_secs(1);
+            sparkplug::hear((&topic, payload), &mut sessions, now, context, out, bad);
+            assert!(sessions.bytes() <= limits.bytes_max);
+        }
+    });
 }
 
 pub(crate) fn plain(payload: &[u8]) {

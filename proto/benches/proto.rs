@@ -4,7 +4,7 @@
 use divan::{Bencher, counter::ItemsCount};
 use proto::{
     Context, Limits, Reading, Readings, Rejects, Time, Timestamp, Value, cbor, frame, json, line,
-    msgpack, plain, senml,
+    msgpack, plain, senml, sparkplug,
 };
 
 const ARRIVAL: Timestamp = Timestamp::from_nanos(1_700_000_000_000_000_000);
@@ -82,6 +82,19 @@ fn senml_cbor_decode(bencher: Bencher<'_, '_>) {
         pack.extend_from_slice(b"\x02\xFA\x3F\x99\x99\x9A");
     }
     decode(bencher, &pack, MANY, senml::decode);
+}
+
+#[divan::bench]
+fn sparkplug_decode(bencher: Bencher<'_, '_>) {
+    // Metrics by name, each with its own millisecond: as many readings.
+    let mut payload = Vec::new();
+    for at in 0..u8::try_from(MANY).expect("a byte") {
+        payload.extend_from_slice(b"\x12\x20\x0A\x11input/temperature\x18");
+        payload.extend_from_slice(&[0x80 + at, 0xD8, 0xC1, 0xA2, 0x8C, 0x34]);
+        payload.extend_from_slice(b"\x20\x09\x65\x00\x00\xAC");
+        payload.push(0x41);
+    }
+    decode(bencher, &payload, MANY, sparkplug::decode);
 }
 
 #[divan::bench]

@@ -1,7 +1,7 @@
 //! What a reading is, and how it looks as bytes. No tokio, no I/O.
 //!
 //! ```text
-//!  bytes --json|cbor|msgpack|senml|plain|line|frame--> Readings (one encoder) --> bytes in the journal --frame::Cursor--> ReadingRef --line--> text
+//!  bytes --json|cbor|msgpack|senml|sparkplug|plain|line|frame--> Readings (one encoder) --> bytes in the journal --frame::Cursor--> ReadingRef --line--> text
 //! ```
 
 pub mod cbor;
@@ -20,6 +20,7 @@ pub mod readings;
 pub mod refusal;
 mod scratch;
 pub mod senml;
+pub mod sparkplug;
 #[cfg(test)]
 mod testing;
 pub mod timestamp;

@@ -48,6 +48,11 @@ fn senml_holds_on_its_corpus() {
 }
 
 #[test]
+fn sparkplug_holds_on_its_corpus() {
+    replay("sparkplug", formats::sparkplug);
+}
+
+#[test]
 fn plain_values_hold_on_their_corpus() {
     replay("plain", formats::plain);
 }

@@ -1,0 +1,285 @@
+//! What is known of the nodes: who was born, what their aliases mean, which message comes next.
+//!
+//! ```text
+//!             NBIRTH                      seq as expected
+//!  unknown ------------> born, names known ---------------> born
+//!     ^   ask a rebirth       |  ^ NBIRTH      gap: ask a rebirth, aliases are stale
+//!     +-----------------------+  +---------- stale <--------+
+//!             NDEATH
+//! ```
+//! Pure: `now` is passed in, any monotonic time. Bounded: nodes and bytes; the node that was heard
+//! longest ago leaves first, and says its births again when it is asked to.
+
+use std::{collections::HashMap, time::Duration};
+
+use super::{
+    names::Names,
+    payload::Payload,
+    topic::{Message, Topic},
+};
+
+/// What is kept at most, and how often nodes are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub nodes_max: usize,
+    /// Of all that births have told. One node may have a quarter of it.
+    pub bytes_max: usize,
+    /// A node is asked for its births once in this time,
+    pub rebirth_every: Duration,
+    /// and no more nodes than these.
+    pub rebirths_max: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            nodes_max: 1024,
+            bytes_max: 16 * 1024 * 1024,
+            rebirth_every: Duration::from_secs(30),
+            rebirths_max: 100,
+        }
+    }
+}
+
+/// What a message means for the session of its node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// Send `rebirth_command` to `Topic::command`.
+    pub ask_rebirth: bool,
+    /// Metrics by an alias that no birth has named, neither taken nor refused. Keep the payload, and
+    /// `resolve` it when its node is born; what was taken already becomes the same point.
+    pub unresolved: u32,
+    /// A birth: what was kept for want of it can be resolved now.
+    pub born: bool,
+    /// A death that belongs to an earlier birth of its node: it says nothing.
+    pub is_outdated: bool,
+    /// The devices that a node's death takes with it.
+    pub died: Vec<String>,
+    /// Metrics of a birth for whose names there was no room.
+    pub forgotten: u32,
+}
+
+#[derive(Debug)]
+pub struct Sessions {
+    limits: Limits,
+    /// By `group/node`.
+    nodes: HashMap<String, Node>,
+    bytes: usize,
+    /// When the first of the last `asked` rebirths was asked for.
+    asking_since: Duration,
+    asked: u32,
+    nothing: Names,
+}
+
+#[derive(Debug, Default)]
+struct Node {
+    names: Names,
+    devices: HashMap<String, Names>,
+    bd_seq: Option<u64>,
+    /// `None`: not born, as far as is known.
+    next_seq: Option<u8>,
+    heard: Duration,
+    asked: Option<Duration>,
+    /// Of all its names.
+    bytes: usize,
+}
+
+/// A table's room for a node or a device, its name apart.
+const ENTRY_BYTES: usize = 256;
+
+impl Sessions {
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            nodes: HashMap::new(),
+            bytes: 0,
+            asking_since: Duration::ZERO,
+            asked: 0,
+            nothing: Names::default(),
+        }
+    }
+
+    pub fn nodes(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Of all that births have told; never more than the limit.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// What a speaker's births have told; nothing if it is not known.
+    pub(super) fn names(&self, topic: &Topic<'_>) -> &Names {
+        let node = self.nodes.get(&key(topic));
+        let names = node.and_then(|node| match topic.device {
+            None => Some(&node.names),
+            Some(device) => node.devices.get(device),
+        });
+        names.unwrap_or(&self.nothing)
+    }
+
+    /// Takes note of a message. To be called once for each, in the order in which they came.
+    pub(super) fn hear(
+        &mut self,
+        topic: &Topic<'_>,
+        payload: &Payload<'_>,
+        now: Duration,
+    ) -> Heard {
+        if topic.message == Message::Command {
+            return Heard::default();
+        }
+        let key = key(topic);
+        let mut node = self.take(&key);
+        node.heard = now;
+        let mut heard = match (topic.message, topic.device) {
+            (Message::Birth, None) => node.birth(payload, self.share()),
+            (Message::Birth, Some(device)) => node.device_birth(device, payload, self.share()),
+            (Message::Death, None) => node.death(payload),
+            (Message::Death, Some(device)) => node.device_death(device, payload),
+            (Message::Data, device) => node.data(device, payload),
+            (Message::Command, _) => Heard::default(),
+        };
+        heard.ask_rebirth = heard.ask_rebirth && self.may_ask(&mut node, now);
+        self.put(key, node);
+        heard
+    }
+
+    fn take(&mut self, key: &str) -> Node {
+        let Some(node) = self.nodes.remove(key) else { return Node::default() };
+        self.bytes -= node.cost(key);
+        node
+    }
+
+    /// Makes room first: whoever was heard longest ago leaves.
+    fn put(&mut self, key: String, node: Node) {
+        let cost = node.cost(&key);
+        while self.nodes.len() >= self.limits.nodes_max || self.bytes + cost > self.limits.bytes_max
+        {
+            let oldest = self.nodes.iter().min_by_key(|(_, node)| node.heard);
+            let Some(oldest) = oldest.map(|(key, _)| key.clone()) else { return };
+            self.take(&oldest);
+        }
+        self.bytes += cost;
+        self.nodes.insert(key, node);
+    }
+
+    fn share(&self) -> usize {
+        self.limits.bytes_max / 4
+    }
+
+    fn may_ask(&mut self, node: &mut Node, now: Duration) -> bool {
+        let every = self.limits.rebirth_every;
+        if node.asked.is_some_and(|asked| now.saturating_sub(asked) < every) {
+            return false;
+        }
+        if now.saturating_sub(self.asking_since) >= every || self.asked == 0 {
+            (self.asking_since, self.asked) = (now, 0);
+        }
+        if self.asked >= self.limits.rebirths_max {
+            return false;
+        }
+        self.asked += 1;
+        node.asked = Some(now);
+        true
+    }
+}
+
+impl Node {
+    fn cost(&self, key: &str) -> usize {
+        key.len() + ENTRY_BYTES + self.bytes
+    }
+
+    fn birth(&mut self, payload: &Payload<'_>, bytes_max: usize) -> Heard {
+        let (names, forgotten) = Names::learn(payload, bytes_max);
+        self.forget();
+        self.bytes = names.bytes;
+        self.names = names;
+        self.bd_seq = payload.bd_seq();
+        self.next_seq = Some(seq_of(payload).unwrap_or(0).wrapping_add(1));
+        Heard { born: true, forgotten, ..Heard::default() }
+    }
+
+    fn device_birth(&mut self, device: &str, payload: &Payload<'_>, bytes_max: usize) -> Heard {
+        let ask_rebirth = self.is_out_of_step(payload);
+        self.forget_device(device);
+        let room = bytes_max.saturating_sub(self.bytes + device.len() + ENTRY_BYTES);
+        let (names, forgotten) = Names::learn(payload, room);
+        if room > 0 {
+            self.bytes += device_cost(device, &names);
+            self.devices.insert(device.to_owned(), names);
+        }
+        Heard { ask_rebirth, born: true, forgotten, ..Heard::default() }
+    }
+
+    fn death(&mut self, payload: &Payload<'_>) -> Heard {
+        let is_outdated =
+            self.bd_seq.zip(payload.bd_seq()).is_some_and(|(born, dead)| born != dead);
+        if is_outdated {
+            return Heard { is_outdated, ..Heard::default() };
+        }
+        let died = self.devices.keys().cloned().collect();
+        self.forget();
+        Heard { died, ..Heard::default() }
+    }
+
+    fn device_death(&mut self, device: &str, payload: &Payload<'_>) -> Heard {
+        let ask_rebirth = self.is_out_of_step(payload);
+        self.forget_device(device);
+        Heard { ask_rebirth, ..Heard::default() }
+    }
+
+    fn data(&mut self, device: Option<&str>, payload: &Payload<'_>) -> Heard {
+        let is_out_of_step = self.is_out_of_step(payload);
+        let names = match device {
+            None => Some(&self.names),
+            Some(device) => self.devices.get(device),
+        };
+        let resolves = |metric| names.is_some_and(|names| names.resolve(&metric).is_some());
+        let unnamed = payload.metrics().flatten().filter(|metric| metric.name.is_none());
+        let unresolved = unnamed.filter(|metric| !resolves(metric.clone())).count();
+        let unresolved = u32::try_from(unresolved).unwrap_or(u32::MAX);
+        let ask_rebirth = is_out_of_step || names.is_none() || unresolved > 0;
+        Heard { ask_rebirth, unresolved, ..Heard::default() }
+    }
+
+    /// Whether a message was missed, or the birth was. A message that is sent again is none.
+    fn is_out_of_step(&mut self, payload: &Payload<'_>) -> bool {
+        let Some(next) = self.next_seq else { return true };
+        match seq_of(payload) {
+            Some(seq) if seq == next => self.next_seq = Some(next.wrapping_add(1)),
+            Some(seq) if seq == next.wrapping_sub(1) => {}
+            None => {}
+            Some(seq) => {
+                self.next_seq = Some(seq.wrapping_add(1));
+                self.names.is_stale = true;
+                self.devices.values_mut().for_each(|names| names.is_stale = true);
+                return true;
+            }
+        }
+        self.names.is_stale
+    }
+
+    fn forget(&mut self) {
+        let (heard, asked) = (self.heard, self.asked);
+        *self = Self { heard, asked, ..Self::default() };
+    }
+
+    fn forget_device(&mut self, device: &str) {
+        if let Some(names) = self.devices.remove(device) {
+            self.bytes -= device_cost(device, &names);
+        }
+    }
+}
+
+fn device_cost(device: &str, names: &Names) -> usize {
+    device.len() + ENTRY_BYTES + names.bytes
+}
+
+/// 0 to 255; anything else is none.
+fn seq_of(payload: &Payload<'_>) -> Option<u8> {
+    payload.seq.and_then(|seq| u8::try_from(seq).ok())
+}
+
+fn key(topic: &Topic<'_>) -> String {
+    [topic.group, "/", topic.node].concat()
+}
