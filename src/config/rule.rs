@@ -12,6 +12,7 @@ const FORMATS: &[(&str, Format)] = &[
     ("cbor", Format::Cbor),
     ("msgpack", Format::MessagePack),
     ("senml", Format::Senml),
+    ("sparkplug", Format::Sparkplug),
     ("plain", Format::Plain),
     ("line", Format::Line),
     ("frame", Format::Frame),

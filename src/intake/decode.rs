@@ -6,14 +6,15 @@
 //! whole valid line is line protocol, and everything else is a text.
 //!
 //! What begins as an array in CBOR or `MessagePack` is not guessed: the same bytes can mean either.
-//! There a rule or the `Content-Type` has to say it.
+//! There a rule or the `Content-Type` has to say it; and of Sparkplug too, whose bytes look like
+//! nothing.
 //!
 //! A decoder that panics costs its payload, nothing else.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use proto::{Context, Kind, Readings, Reason, Rejects};
-use proto::{cbor, frame, json, line, msgpack, plain, senml};
+use proto::{cbor, frame, json, line, msgpack, plain, senml, sparkplug};
 
 use super::Format;
 
@@ -67,6 +68,7 @@ fn run(
         Format::Cbor => cbor::decode(payload, context, out, bad),
         Format::MessagePack => msgpack::decode(payload, context, out, bad),
         Format::Senml => senml::decode(payload, context, out, bad),
+        Format::Sparkplug => sparkplug::decode(payload, context, out, bad),
         Format::Line => line::decode(payload, context, out, bad),
         Format::Plain | Format::Auto => plain::decode(payload, context, out, bad),
     }
@@ -74,7 +76,11 @@ fn run(
 
 /// Of a format that says what it is about.
 fn own_measurement(format: Format) -> Option<&'static str> {
-    (format == Format::Senml).then_some("senml")
+    match format {
+        Format::Senml => Some("senml"),
+        Format::Sparkplug => Some("sparkplug"),
+        _ => None,
+    }
 }
 
 /// Runs a decoder. If it panics, what it pushed is forgotten, and the payload counts as one

@@ -58,6 +58,8 @@ pub enum Format {
     MessagePack,
     /// A pack, in JSON or in CBOR.
     Senml,
+    /// One payload by itself, without its node's births.
+    Sparkplug,
     Plain,
     Line,
     Frame,

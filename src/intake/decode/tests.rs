@@ -92,6 +92,8 @@ fn a_format_that_was_named_is_not_guessed() {
     assert_eq!(decoded(Format::Line, b"{\"t\":1}"), ["refused: undecodable"]);
     assert_eq!(decoded(Format::Json, b"a x=1 1"), ["refused: undecodable"]);
     assert_eq!(decoded(Format::Frame, b"21.5"), ["refused: undecodable"]);
+    let metric = b"\x12\x07\x0A\x01m\x20\x03\x50\x01";
+    assert_eq!(decoded(Format::Sparkplug, metric), ["sparkplug m=1i 1000*"]);
     assert_eq!(decoded(Format::Cbor, b"\x81\xA1\x61t\x01"), ["m t=1 1000*"]);
     assert_eq!(decoded(Format::MessagePack, b"\x91\x81\xA1t\x01"), ["m t=1 1000*"]);
     assert_eq!(decoded(Format::Json, b"[{\"n\":\"d\",\"v\":1}]"), ["m n=\"d\",v=1 1000*"]);
