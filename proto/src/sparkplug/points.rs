@@ -32,13 +32,13 @@ pub(super) fn offer(
         match metric {
             Ok(metric) => match names.resolve(&metric) {
                 Some((name, data_type)) => points.metric(payload, &metric, name, data_type),
-                None => unresolved += 1,
+                None if metric.alias.is_some() => unresolved += 1,
+                None => {
+                    let reason = Reason::new(Kind::Name, "a metric without a name or an alias");
+                    points.refuse(metric.span, reason);
+                }
             },
-            Err(broken) => {
-                points.flush();
-                let place = points.next_place(broken.span);
-                points.offers.refuse(place, broken.fault.into());
-            }
+            Err(broken) => points.refuse(broken.span, broken.fault.into()),
         }
     }
     points.flush();
@@ -98,6 +98,12 @@ impl<'a> Points<'a, '_> {
         let parts = Parts { measurement: "", tags: &[], fields: &self.fields, time: self.time };
         self.offers.offer(parts, place);
         self.fields.clear();
+    }
+
+    fn refuse(&mut self, span: std::ops::Range<usize>, reason: Reason) {
+        self.flush();
+        let place = self.next_place(span);
+        self.offers.refuse(place, reason);
     }
 
     fn next_place(&mut self, span: std::ops::Range<usize>) -> Place {

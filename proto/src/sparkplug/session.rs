@@ -14,7 +14,7 @@ use std::{collections::HashMap, time::Duration};
 
 use super::{
     names::Names,
-    payload::Payload,
+    payload::{Metric, Payload},
     topic::{Message, Topic},
 };
 
@@ -234,9 +234,12 @@ impl Node {
             None => Some(&self.names),
             Some(device) => self.devices.get(device),
         };
-        let resolves = |metric| names.is_some_and(|names| names.resolve(&metric).is_some());
-        let unnamed = payload.metrics().flatten().filter(|metric| metric.name.is_none());
-        let unresolved = unnamed.filter(|metric| !resolves(metric.clone())).count();
+        let resolves = |metric: &Metric<'_>| {
+            let says_itself = metric.name.is_some_and(|name| !name.is_empty());
+            says_itself || names.is_some_and(|names| names.resolve(metric).is_some())
+        };
+        let by_alias = payload.metrics().flatten().filter(|metric| metric.alias.is_some());
+        let unresolved = by_alias.filter(|metric| !resolves(metric)).count();
         let unresolved = u32::try_from(unresolved).unwrap_or(u32::MAX);
         let ask_rebirth = is_out_of_step || names.is_none() || unresolved > 0;
         Heard { ask_rebirth, unresolved, ..Heard::default() }

@@ -198,6 +198,7 @@ fn a_broken_metric_costs_itself_and_a_broken_payload_all() {
         assert_eq!(bad.listed()[0].index, 1);
         assert!(payload.get(bad.listed()[0].span.clone()).is_some());
     }
+    assert_eq!(shown(&hex("1204 2003 5001")), "a metric without a name or an alias");
     assert!(shown(&wrong_type).starts_with("byte 3: the payload breaks off"));
     for (payload, reason) in [
         ("12", "byte 1: the payload breaks off"),
