@@ -130,10 +130,12 @@ impl Base {
         });
         match resolved {
             Ok((record, _)) if record.value.is_none() && record.sum.is_none() => {
-                if record.empty || !record.is_regular {
-                    return offers.nothing();
+                if record.empty && record.is_regular {
+                    offers.nothing();
+                } else if record.is_regular {
+                    let reason = Reason::new(Kind::NoFields, "a record without a value");
+                    offers.refuse(place, reason);
                 }
-                offers.refuse(place, Reason::new(Kind::NoFields, "a record without a value"));
             }
             Ok((record, time)) => self.offer_resolved(&record, time, place, offers),
             Err(reason) => offers.refuse(place, reason),

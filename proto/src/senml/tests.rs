@@ -214,6 +214,11 @@ fn a_bad_record_costs_itself() {
     });
     assert!(bad.is_empty());
     assert_eq!(bad.nothings(), 2);
+    let (readings, bad) = decoded(|out, bad| {
+        decode(br#"[{"bn":"d","bv":1},{"bu":"V"}]"#, &context(), out, bad);
+    });
+    assert!(readings.is_empty() && bad.is_empty());
+    assert_eq!(bad.nothings(), 0, "a record of base values only is no reading");
 }
 
 #[test]

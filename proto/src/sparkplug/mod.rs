@@ -54,8 +54,8 @@ pub fn hear(
     };
     let mut heard = sessions.hear(topic, &parsed, now);
     match topic.message {
-        Message::Command => {}
-        Message::Death if heard.is_outdated => {}
+        Message::Command => bad.nothing(),
+        Message::Death if heard.is_outdated => bad.nothing(),
         Message::Death => {
             // A node's own is written when it connects, and sent by its broker.
             let at = topic.device.map_or(Time::Unknown, |_| points::sent_at(&parsed));

@@ -42,6 +42,9 @@ pub(super) fn offer(
         }
     }
     points.flush();
+    if points.index == 0 && unresolved == 0 {
+        points.offers.nothing();
+    }
     points.offers.scratch.fields = reuse(points.fields);
     unresolved
 }
@@ -70,7 +73,7 @@ impl<'a> Points<'a, '_> {
         let time = millis(metric.timestamp.or(payload.timestamp));
         match (value(raw, data_type), time) {
             (Ok(Some(value)), Ok(time)) => self.push(name, value, time, metric.span.clone()),
-            (Ok(None), _) => self.offers.nothing(),
+            (Ok(None), _) => {}
             (Err(reason), _) | (_, Err(reason)) => {
                 self.offers.leave_out(self.index, name, reason);
             }

@@ -244,6 +244,18 @@ fn a_time_that_cannot_be_costs_its_metric() {
     );
 }
 
+/// What is not stored is counted once for the payload, so that the books balance.
+#[test]
+fn a_payload_that_says_nothing_is_one_nothing() {
+    for payload in [Vec::new(), metric(3, "3801"), metric(14, "7a00"), rebirth_command(5)] {
+        let (readings, bad) = decoded(|out, bad| decode(&payload, &context(), out, bad));
+        assert_eq!((readings.len(), bad.is_empty(), bad.nothings()), (0, true, 1));
+    }
+    let payload = [metric(14, "7a00"), metric(3, "5001")].concat();
+    let (readings, bad) = decoded(|out, bad| decode(&payload, &context(), out, bad));
+    assert_eq!((readings.len(), bad.nothings()), (1, 0));
+}
+
 #[test]
 fn the_command_for_a_rebirth_is_one_that_a_node_reads() {
     let payload = rebirth_command(1_790_000_000_000);
