@@ -37,6 +37,7 @@ mod spare;
 mod stats;
 
 mod care;
+pub mod clock;
 mod fetch;
 mod ledger;
 mod position;
@@ -64,6 +65,7 @@ pub mod testing;
 
 pub use appender::{Appender, Closed, Room};
 pub use books::Books;
+pub use clock::{ClockBook, ClockError, Epoch, Epochs, Stamps};
 pub use dump::{Dumped, dump};
 pub use forget::ForgetError;
 pub use mark::{Broken, Kept, Mark, Ticket};

@@ -24,6 +24,7 @@ use crate::Start;
 use crate::Status;
 use crate::care::Care;
 use crate::catalog::Catalog;
+use crate::clock::{Clock, ClockBook};
 use crate::desk::Desk;
 use crate::disk::{Disk, RealDisk};
 use crate::forget;
@@ -135,11 +136,15 @@ pub(crate) fn prepare(
     };
     let found = recover::recover(&disk, &limits).map_err(failed("list"))?;
     let durable = found.next_seq - 1;
+    let oldest = found.places.first().map(|place| place.begin().first_seq);
+    let clock = Clock::open(&*disk, found.journal, durable, oldest, found.last_begun_ns)
+        .map_err(failed("read the clock epochs in"))?;
     let shared = Arc::new(Shared {
         disk,
         limits,
         journal: found.journal,
         catalog: Catalog::new(found.places),
+        clock,
         head: watch::Sender::new(Head { durable, ended: false }),
         room: watch::Sender::new(Room::Free),
         cannot_prepare: AtomicBool::new(false),
@@ -235,6 +240,11 @@ impl Journal {
     /// what was not acknowledged, just what will be delivered. Blocks on the disk.
     pub fn notes(&self, bytes_max: u64, take: impl FnMut(&[u8])) {
         note::tail(&self.shared, bytes_max, take);
+    }
+
+    /// What is known of the clocks that stamped its submissions.
+    pub fn clock(&self) -> ClockBook {
+        ClockBook::new(Arc::clone(&self.shared))
     }
 
     pub fn status(&self) -> Status {

@@ -62,6 +62,32 @@ impl Frame {
         self.kind == Kind::Data && self.readings == 0 && self.submissions().next().is_none()
     }
 
+    /// The same `data` frame, with other content where `rewrite` gives it: when it arrived, and the
+    /// readings. What cannot be read stays as it is.
+    #[must_use]
+    pub fn rewritten(
+        &self,
+        mut rewrite: impl FnMut(&SubmissionRef<'_>) -> Option<(i64, Vec<u8>)>,
+    ) -> Self {
+        let bytes: &[u8] = &self.payload;
+        let mut fields = Fields { bytes, at: 0 };
+        let mut out = Vec::with_capacity(bytes.len() + bytes.len() / 4);
+        let mut copied = 0;
+        if self.kind == Kind::Data && fields.counts().is_ok() {
+            while !fields.is_at_end() {
+                let start = fields.at;
+                let Ok(submission) = fields.submission() else { break };
+                let Some((arrival_ns, readings)) = rewrite(&submission) else { continue };
+                out.extend_from_slice(bytes.get(copied..start).unwrap_or_default());
+                copied = fields.at;
+                let SubmissionRef { source, clock_epoch, readings: count, .. } = submission;
+                put_fields(&mut out, arrival_ns, clock_epoch, source, count, &readings);
+            }
+        }
+        out.extend_from_slice(bytes.get(copied..).unwrap_or_default());
+        Self { payload: out.into(), ..*self }
+    }
+
     /// The entries of a `rejected` frame; none of another kind. Ends at the first error.
     pub fn rejected(&self) -> impl Iterator<Item = Result<RejectedRef<'_>, PayloadError>> {
         self.entries(Kind::Rejected, Fields::rejected)
@@ -99,11 +125,23 @@ pub(crate) fn counts(payload: &[u8]) -> Option<Counts> {
 }
 
 pub(crate) fn put_submission(out: &mut Vec<u8>, submission: &Submission) {
-    out.extend_from_slice(&submission.arrival_ns.to_le_bytes());
-    put_varint(out, u64::from(submission.clock_epoch));
-    put_bytes(out, cut(&submission.source, SOURCE_BYTES_MAX).as_bytes());
-    put_varint(out, u64::from(submission.readings));
-    put_bytes(out, &submission.bytes);
+    let Submission { arrival_ns, clock_epoch, source, readings, bytes, .. } = submission;
+    put_fields(out, *arrival_ns, *clock_epoch, source, *readings, bytes);
+}
+
+fn put_fields(
+    out: &mut Vec<u8>,
+    arrival_ns: i64,
+    clock_epoch: u32,
+    source: &str,
+    readings: u32,
+    bytes: &[u8],
+) {
+    out.extend_from_slice(&arrival_ns.to_le_bytes());
+    put_varint(out, u64::from(clock_epoch));
+    put_bytes(out, cut(source, SOURCE_BYTES_MAX).as_bytes());
+    put_varint(out, u64::from(readings));
+    put_bytes(out, bytes);
 }
 
 pub(crate) fn put_rejected(out: &mut Vec<u8>, submission: &Submission, rejected: &Rejected) {

@@ -15,6 +15,7 @@ use crate::Counts;
 use crate::Frame;
 use crate::Room;
 use crate::catalog::Catalog;
+use crate::clock::Clock;
 use crate::desk::Desk;
 use crate::disk::{Disk, Lock};
 use crate::options::{Limits, Mutant};
@@ -58,6 +59,7 @@ pub(crate) struct Shared {
     /// The journal's uuid.
     pub(crate) journal: [u8; 16],
     pub(crate) catalog: Catalog,
+    pub(crate) clock: Clock,
     pub(crate) head: watch::Sender<Head>,
     pub(crate) room: watch::Sender<Room>,
     /// No segment can be prepared because the disk fails, not because it is full.

@@ -75,7 +75,8 @@ impl Status {
             bytes_max: shared.limits.bytes_max,
             segments: places.len(),
             newer: places.iter().any(|place| matches!(place, Place::Closed { by_newer: true, .. }))
-                || looked.iter().any(Looked::is_newer),
+                || looked.iter().any(Looked::is_newer)
+                || shared.clock.is_newer(),
             durable: Seq(durable),
             next: Seq(durable + 1),
             room: *shared.room.borrow(),

@@ -322,7 +322,8 @@ fn settle(time: Time, arrival: Timestamp) -> Result<Option<Time>, Reason> {
         Time::Unknown => return Ok(None),
         Time::At(at) => Time::At(at),
         Time::Stamped(at) => Time::Stamped(at),
-        Time::Age(age) => Time::At(arrival.checked_sub(age).unwrap_or(Timestamp::MIN)),
+        // By our clock: right or wrong as that was.
+        Time::Age(age) => Time::Stamped(arrival.checked_sub(age).unwrap_or(Timestamp::MIN)),
     };
     match settled {
         Time::At(at) | Time::Stamped(at) if !at.is_storable() => Err(out_of_range()),

@@ -89,7 +89,9 @@ pub(crate) fn decoded(decode: impl FnOnce(&mut Readings, &mut Rejects)) -> (Vec<
     let mut readings = read_back(out.bytes());
     assert_eq!(readings.len() as u64, u64::from(out.count()));
     for reading in &mut readings {
-        if matches!(reading.time, Time::Stamped(_)) {
+        // An age is storable, so it is not among these.
+        if matches!(reading.time, Time::Stamped(at) if at < Timestamp::from_nanos(i64::MIN + 1_000_000))
+        {
             reading.time = Time::Unknown;
         }
     }

@@ -19,17 +19,19 @@ pub enum Name {
     JournalDamaged,
     JournalNewer,
     FrameSetAside,
+    ClockNotBelieved,
     PositionUnclaimed,
     OutputStuck,
 }
 
 impl Name {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::JournalFull,
         Self::JournalDegraded,
         Self::JournalDamaged,
         Self::JournalNewer,
         Self::FrameSetAside,
+        Self::ClockNotBelieved,
         Self::PositionUnclaimed,
         Self::OutputStuck,
     ];
@@ -41,6 +43,7 @@ impl Name {
             Self::JournalDamaged => "journal_damaged",
             Self::JournalNewer => "journal_newer",
             Self::FrameSetAside => "frame_set_aside",
+            Self::ClockNotBelieved => "clock_not_believed",
             Self::PositionUnclaimed => "position_unclaimed",
             Self::OutputStuck => "output_stuck",
         }

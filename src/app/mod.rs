@@ -8,6 +8,7 @@
 //! Leaves out what the stages do. What each counts it keeps itself; `report` gathers it.
 
 pub mod alarms;
+mod clock;
 pub mod control;
 mod crash;
 mod fill;
@@ -31,6 +32,7 @@ use self::report::Reporter;
 use self::running::{Drained, Running};
 use crate::config::Config;
 use crate::intake::Intake;
+use crate::intake::clock::{Timekeeper, keeper};
 use crate::intake::stamp::SystemClock;
 use crate::sink::influx;
 
@@ -72,16 +74,20 @@ pub async fn start(config: Config) -> Result<Gateway, StartError> {
     let control = Control::bind(&path).map_err(|source| StartError::Control { path, source })?;
     let ports = Ports::bind(config.mqtt, config.http).await?;
 
-    let mut reporter = Reporter::new(journal.watcher(), config.journal.dir().to_owned());
+    let time = Arc::new(Timekeeper::new(Arc::new(SystemClock)));
+    let clock = start_clock(&time, &journal, config.clock).await;
+    let mut reporter =
+        Reporter::new(journal.watcher(), config.journal.dir().to_owned(), clock.shown());
     let mut running = Running::new();
     outputs::start_rejects(&mut running, &journal, &config.dead_letters, &mut reporter)?;
     for output in config.outputs {
         outputs::start(&mut running, &journal, output, &config.dead_letters, &mut reporter)?;
     }
     journal.begin();
-    let clock = Arc::new(SystemClock);
-    let intake = Intake::new(appender, config.routes, config.intake, config.tags, clock)
-        .remembering(resends);
+    let intake =
+        Intake::new(appender, config.routes, config.intake, config.tags, Arc::new(SystemClock))
+            .keeping(time)
+            .remembering(resends);
     if intake.note_recalled().await.is_err() {
         error!("the journal is closed already");
     }
@@ -92,7 +98,19 @@ pub async fn start(config: Config) -> Result<Gateway, StartError> {
     let reporter = Arc::new(reporter);
     inputs.start(&mut running, &intake, &reporter);
     start_watchers(&mut running, control, &reporter);
+    running.input("clock".into(), clock.run(running.shutdown.clone()));
     Ok(Gateway { running, journal, intake, reporter, grace: config.runtime.grace, mqtt, http })
+}
+
+/// Before anything is stamped.
+async fn start_clock(
+    time: &Arc<Timekeeper>,
+    journal: &Journal,
+    limits: keeper::Limits,
+) -> clock::Care {
+    let (time, book) = (Arc::clone(time), journal.clock());
+    let started = tokio::task::spawn_blocking(move || clock::Care::start(time, book, limits));
+    started.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }
 
 /// The control socket and the alarms: they end with the inputs.

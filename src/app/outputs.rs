@@ -45,18 +45,19 @@ pub(super) fn start(
     let (replay, replays) = mpsc::channel(1);
     reporter.letters.add(&id, dead.clone(), Some(replay));
     let (dead, limits) = (Some(dead), settings.limits);
+    let clock = output::Clock { epochs: journal.clock().epochs(), stop: running.shutdown.clone() };
     match settings.to {
         Destination::Influx(to) => {
             let stats = reporter.output(&id, to.url.clone());
             let sink = Influx::new(&to)
                 .map_err(|source| StartError::Sink { id: id.to_string(), source })?;
             let sink = Arc::new(sink);
-            run(running, output::Output { id, sink, limits, dead, stats }, reader, replays)
+            run(running, output::Output { id, sink, limits, dead, stats, clock }, reader, replays)
         }
         Destination::File(to) => {
             let stats = reporter.output(&id, shown(&to.path));
             let sink = Arc::new(Files::new(to));
-            run(running, output::Output { id, sink, limits, dead, stats }, reader, replays)
+            run(running, output::Output { id, sink, limits, dead, stats, clock }, reader, replays)
         }
     }
 }

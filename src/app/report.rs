@@ -15,6 +15,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::alarms::{Alarm, Name, Raised, Source};
+use super::clock;
 use super::control::Reply;
 use super::fill::Fill;
 use super::letters::Letters;
@@ -49,6 +50,7 @@ pub(super) struct Reporter {
     ack_latencies: AckLatencies,
     brokers: Brokers,
     alarms: AlarmMetrics,
+    clock: clock::Shown,
     registry: Registry,
 }
 
@@ -67,7 +69,7 @@ struct Output {
 }
 
 impl Reporter {
-    pub(super) fn new(journal: Watcher, journal_dir: PathBuf) -> Self {
+    pub(super) fn new(journal: Watcher, journal_dir: PathBuf, clock: clock::Shown) -> Self {
         let mut registry = Registry::with_prefix("tidegate");
         let output_metrics = output::Metrics::default();
         output_metrics.register(&mut registry);
@@ -78,6 +80,7 @@ impl Reporter {
         let fill = Arc::<Mutex<Fill>>::default();
         let metrics = JournalMetrics { journal: journal.clone(), fill: Arc::clone(&fill) };
         registry.register_collector(Box::new(metrics));
+        registry.register_collector(Box::new(clock.clone()));
         Self {
             started: Instant::now(),
             received_before: received(&journal.status().books),
@@ -94,6 +97,7 @@ impl Reporter {
             ack_latencies,
             brokers,
             alarms,
+            clock,
             registry,
         }
     }
@@ -220,6 +224,7 @@ impl Reporter {
                 returned: came_in.returned,
                 booked: received(books).saturating_sub(self.received_before),
             },
+            clock: self.clock.status(),
             alarms: self.raised().into_values().collect(),
         }
     }
@@ -289,6 +294,9 @@ impl Reporter {
         if journal.set_aside_frames > 0 {
             let words = format!("{} frames crashed the process twice", journal.set_aside_frames);
             raise(Name::FrameSetAside, "", format!("{words}; they are in quarantine"));
+        }
+        if let Some(words) = self.clock.complaint() {
+            raise(Name::ClockNotBelieved, "", words);
         }
         for position in journal.positions.iter().filter(|position| !position.claimed) {
             let id = position.id.as_str();

@@ -14,6 +14,8 @@ pub struct Status {
     pub outputs: Vec<Output>,
     pub books: Books,
     pub intake: Intake,
+    #[serde(default)]
+    pub clock: Clock,
     /// What is wrong now, in words; empty when all is well.
     pub alarms: Vec<String>,
 }
@@ -78,6 +80,17 @@ impl Output {
             ..self
         }
     }
+}
+
+/// The clock that stamps what carries no time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clock {
+    pub believed: bool,
+    /// How long what it stamps waits for the right time; `None`: nothing waits.
+    pub wait_left_seconds: Option<u64>,
+    /// How often a believed clock was set by more than a second.
+    pub steps_forward: u64,
+    pub steps_backward: u64,
 }
 
 /// The intake's ledger, from counts that survive a crash.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::gateway::At;
 use super::{Ending, say};
-use crate::app::status::{Journal, Output, Status};
+use crate::app::status::{Clock, Journal, Output, Status};
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -28,7 +28,7 @@ pub fn execute(arguments: &Arguments) -> anyhow::Result<Ending> {
     Ok(Ending::Ok)
 }
 
-/// The screen: inputs, journal, outputs, books, alarms.
+/// The screen: inputs, journal, outputs, books, clock, alarms.
 pub fn screen(status: &Status) -> String {
     let mut text = String::new();
     let mut line = |words: std::fmt::Arguments<'_>| {
@@ -58,11 +58,26 @@ pub fn screen(status: &Status) -> String {
         books.duplicate,
         books.dropped
     ));
+    line(format_args!("{}", clock_line(&status.clock)));
     for alarm in &status.alarms {
         line(format_args!("ALARM    {alarm}"));
     }
     text.truncate(text.trim_end().len());
     text
+}
+
+fn clock_line(clock: &Clock) -> String {
+    let state = match (clock.believed, clock.wait_left_seconds) {
+        (true, _) => "believed".to_owned(),
+        (false, Some(left)) => format!("NOT BELIEVED, readings wait {} more", duration(left)),
+        (false, None) => "NOT BELIEVED, readings leave tagged clock=unsure".to_owned(),
+    };
+    let steps = clock.steps_forward + clock.steps_backward;
+    if steps == 0 {
+        format!("clock    {state}")
+    } else {
+        format!("clock    {state}, set {steps} times")
+    }
 }
 
 pub(super) fn journal_line(journal: &Journal) -> String {

@@ -12,6 +12,7 @@ use tracing_subscriber::filter::Targets;
 
 use super::table::Table;
 use crate::intake;
+use crate::intake::clock::{judge::Believe, keeper};
 use crate::intake::resends;
 use crate::intake::route::{tag_name_problem, tag_value_problem};
 
@@ -92,6 +93,15 @@ pub(super) fn resends(table: Table<'_>) -> resends::Limits {
     table.count("requests_max", 1..=1_000_000, &mut limits.requests_max);
     table.duration("age_max", Duration::from_secs(1)..=7 * DAY, &mut limits.age_max);
     table.bytes("tail_bytes_max", 0..=GIB, &mut limits.tail_bytes_max);
+    table.done();
+    limits
+}
+
+pub(super) fn clock(table: Table<'_>) -> keeper::Limits {
+    let mut limits = keeper::Limits::default();
+    let words = [("auto", Believe::Auto), ("always", Believe::Always)];
+    limits.believe = table.choice("believe", &words).unwrap_or_default();
+    table.duration("clock_wait", Duration::ZERO..=30 * DAY, &mut limits.clock_wait);
     table.done();
     limits
 }

@@ -35,6 +35,7 @@ use self::place::Problems;
 use self::table::{Desk, Table};
 use crate::collect::broker as broker_stage;
 use crate::intake;
+use crate::intake::clock::keeper;
 use crate::intake::resends;
 use crate::intake::route::Routes;
 
@@ -57,6 +58,7 @@ pub struct Config {
     /// `[limits]`.
     pub intake: intake::Limits,
     pub journal: Journal,
+    pub clock: keeper::Limits,
     pub resends: resends::Limits,
     /// At least one; ids are unique.
     pub outputs: Vec<Output>,
@@ -129,6 +131,7 @@ fn read(root: Table<'_>) -> Config {
         routes: rule::routes(root.tables("rule")),
         intake: house::limits(root.table("limits")),
         journal: house::journal(root.table("journal")),
+        clock: house::clock(root.table("clock")),
         resends: house::resends(root.table("resends")),
         outputs: output::outputs(root.tables("output")),
         dead_letters: house::dead_letters(root.table("dead_letters")),

@@ -19,6 +19,7 @@ use bytes::Bytes;
 use journal::{Counts, Source, Submission, Ticket};
 use proto::{Readings, Reason, Rejects, Timestamp};
 
+use super::clock::Arrival;
 use super::parts::{self, Parts};
 use super::refusals::{Payload, Refusals};
 use super::route::Routes;
@@ -43,7 +44,7 @@ struct Origin {
     intake: Intake,
     source: Source,
     /// When the gather began: the stamp of what carries no time, and what ages count back from.
-    arrival: Timestamp,
+    arrival: Arrival,
 }
 
 /// What came of the payloads so far.
@@ -97,7 +98,7 @@ impl Gathered {
 
 impl Gather {
     pub(super) fn new(intake: Intake, source: Source) -> Self {
-        let arrival = intake.now();
+        let arrival = intake.arrive();
         Self { origin: Origin { intake, source, arrival }, content: Content::default() }
     }
 
@@ -107,7 +108,7 @@ impl Gather {
         let Self { origin, content } = self;
         let routes = Some(origin.intake.routes());
         let outcome = content.take(origin, (topic, routes), payload, |out, bad| {
-            origin.intake.meaning().message(topic, payload, origin.arrival, out, bad);
+            origin.intake.meaning().message(topic, payload, origin.arrival.at, out, bad);
         });
         // An ignored topic, an empty payload, `[]`: not even a reading without a value.
         if outcome == Outcome::default() { content.filter() } else { outcome }
@@ -117,7 +118,7 @@ impl Gather {
     pub fn body(&mut self, body: &Body<'_>) -> Outcome {
         let Self { origin, content } = self;
         content.take(origin, (body.path, None), body.bytes, |out, bad| {
-            origin.intake.meaning().body(body, origin.arrival, out, bad);
+            origin.intake.meaning().body(body, origin.arrival.at, out, bad);
         })
     }
 
@@ -150,7 +151,7 @@ impl Gather {
 
     /// When the gather began.
     pub fn arrival(&self) -> Timestamp {
-        self.origin.arrival
+        self.origin.arrival.at
     }
 
     /// What was refused of the last payload.
@@ -255,8 +256,8 @@ impl Origin {
     fn submission(&self, (bytes, readings): (Vec<u8>, u32), ticket: Ticket) -> Submission {
         Submission {
             source: Source::clone(&self.source),
-            arrival_ns: self.arrival.nanos(),
-            clock_epoch: self.intake.clock_epoch(),
+            arrival_ns: self.arrival.at.nanos(),
+            clock_epoch: self.arrival.epoch(),
             readings,
             bytes,
             rejected: Vec::new(),
@@ -298,7 +299,7 @@ impl Content {
             decoder(scratch, &mut self.rejects);
             match scratch.stamps_wanted() {
                 0 => {}
-                wanted => scratch.stamp(intake.reserve_stamps(*arrival, wanted)),
+                wanted => scratch.stamp(arrival.stamps(wanted)),
             }
             let watchers = intake.watchers();
             if watchers.is_watched() {

@@ -8,9 +8,10 @@
 //! The books: what was refused is counted in the submission that carries it; what was filtered or
 //! dropped needs no durability of its own, so its count rides with whatever is submitted next.
 //!
-//! Left out for now: presets, clock sanity, what is known of single devices.
+//! Left out for now: presets, what is known of single devices.
 
 mod budget;
+pub mod clock;
 pub mod decode;
 pub mod explain;
 mod gather;
@@ -25,10 +26,7 @@ pub mod stats;
 mod tests;
 pub mod watch;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
-};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use journal::{Appender, Closed, Counts, Room, Source, Submission, Ticket};
@@ -36,10 +34,11 @@ use proto::Timestamp;
 use tokio::time::Instant;
 
 use self::budget::{Budget, Carried};
+use self::clock::{Arrival, Timekeeper};
 use self::meaning::Meaning;
 use self::resends::Resends;
 use self::route::Routes;
-use self::stamp::{Clock, Stamper};
+use self::stamp::Clock;
 use self::stats::{SourceKind, Stats};
 use self::watch::Watchers;
 
@@ -101,10 +100,7 @@ struct Shared {
     limits: Limits,
     /// `[tags]` of the config, added to every reading that has no such tag from its route.
     site_tags: Vec<(String, String)>,
-    clock: Arc<dyn Clock>,
-    stamper: Stamper,
-    /// Which period of trust in the clock the stamps belong to; 1 from start.
-    clock_epoch: AtomicU32,
+    time: Arc<Timekeeper>,
     budget: Budget,
     /// Counts that wait for the next submission.
     carried: Carried,
@@ -150,9 +146,7 @@ impl Intake {
             routes,
             limits,
             site_tags,
-            clock,
-            stamper: Stamper::default(),
-            clock_epoch: AtomicU32::new(1),
+            time: Arc::new(Timekeeper::new(clock)),
             budget: Budget::new(limits.budget_bytes),
             carried: Carried::default(),
             resends: Resends::default(),
@@ -167,6 +161,15 @@ impl Intake {
     pub fn remembering(mut self, resends: Resends) -> Self {
         if let Some(shared) = Arc::get_mut(&mut self.shared) {
             shared.resends = resends;
+        }
+        self
+    }
+
+    /// With a time that is kept elsewhere. Before the first clone: later it does nothing.
+    #[must_use]
+    pub fn keeping(mut self, time: Arc<Timekeeper>) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.time = time;
         }
         self
     }
@@ -285,15 +288,11 @@ impl Intake {
     }
 
     fn now(&self) -> Timestamp {
-        self.shared.clock.now()
+        self.shared.time.arrive().at
     }
 
-    fn clock_epoch(&self) -> u32 {
-        self.shared.clock_epoch.load(Ordering::Relaxed)
-    }
-
-    fn reserve_stamps(&self, arrival: Timestamp, count: u32) -> Timestamp {
-        self.shared.stamper.reserve(arrival, count)
+    fn arrive(&self) -> Arrival {
+        self.shared.time.arrive()
     }
 
     fn carry_filtered(&self, messages: u64) {

@@ -1,11 +1,10 @@
-//! The wall clock, and stamps that only rise.
+//! The machine's clocks, and stamps that only rise.
 //!
 //! What the gateway stamps is fixed before the journal, so that a resend from there writes the
-//! same point. Two payloads never share a stamp, whatever the wall clock does: when it goes back
-//! (or stands still), stamps go on rising by a nanosecond each until it has caught up.
+//! same point. Two payloads never share a stamp: when the clock goes back (or stands still), stamps
+//! go on rising by a nanosecond each until it has caught up.
 //!
-//! Left out: whether the clock can be believed. Every submission names its clock epoch (1 from
-//! start), so that a later correction can say which stamps it means.
+//! Leaves out whether the clock can be believed, and what becomes of one that was set back: `clock`.
 
 use std::{
     fmt,
@@ -15,9 +14,19 @@ use std::{
 
 use proto::Timestamp;
 
+use super::clock::judge::Vouchers;
+use super::clock::kernel;
+
 /// The edge of the world where the time of day comes from.
 pub trait Clock: Send + Sync + fmt::Debug {
+    /// The wall clock: anybody may set it.
     fn now(&self) -> Timestamp;
+
+    /// Nanoseconds since the machine's boot, time asleep included: nobody sets this one.
+    fn running_ns(&self) -> i64;
+
+    /// Who says that the wall clock is right. May read a few small files.
+    fn vouchers(&self) -> Vouchers;
 }
 
 /// The machine's clock.
@@ -32,29 +41,66 @@ impl Clock for SystemClock {
         };
         Timestamp::from_nanos(nanos)
     }
+
+    fn running_ns(&self) -> i64 {
+        kernel::running_ns()
+    }
+
+    fn vouchers(&self) -> Vouchers {
+        kernel::vouchers()
+    }
 }
 
 /// A clock that stands where it is put: the twin for tests, which may go back.
 #[derive(Debug)]
-pub struct SettableClock(AtomicI64);
+pub struct SettableClock {
+    wall: AtomicI64,
+    running: AtomicI64,
+    vouchers: std::sync::Mutex<Vouchers>,
+}
 
 impl SettableClock {
+    /// The network has set it.
     pub fn at(nanos: i64) -> Self {
-        Self(AtomicI64::new(nanos))
+        let vouchers = Vouchers { synchronised: Some(true), ..Vouchers::default() };
+        Self {
+            wall: AtomicI64::new(nanos),
+            running: AtomicI64::new(0),
+            vouchers: std::sync::Mutex::new(vouchers),
+        }
     }
 
+    /// Somebody sets the wall clock.
     pub fn set(&self, nanos: i64) {
-        self.0.store(nanos, Ordering::Relaxed);
+        self.wall.store(nanos, Ordering::Relaxed);
+    }
+
+    /// Time passes, on both clocks.
+    pub fn pass(&self, nanos: i64) {
+        self.wall.fetch_add(nanos, Ordering::Relaxed);
+        self.running.fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    pub fn vouch(&self, vouchers: Vouchers) {
+        *self.vouchers.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = vouchers;
     }
 }
 
 impl Clock for SettableClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_nanos(self.0.load(Ordering::Relaxed))
+        Timestamp::from_nanos(self.wall.load(Ordering::Relaxed))
+    }
+
+    fn running_ns(&self) -> i64 {
+        self.running.load(Ordering::Relaxed)
+    }
+
+    fn vouchers(&self) -> Vouchers {
+        *self.vouchers.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
-/// One strictly rising counter over the whole process.
+/// One strictly rising counter.
 #[derive(Debug)]
 pub struct Stamper {
     /// The last stamp given out.
@@ -68,6 +114,11 @@ impl Default for Stamper {
 }
 
 impl Stamper {
+    /// The last stamp given out.
+    pub fn last(&self) -> Timestamp {
+        Timestamp::from_nanos(self.last.load(Ordering::Relaxed))
+    }
+
     /// Reserves `count` stamps (at least one), one nanosecond apart, and returns the first: `now`,
     /// or one more than the last stamp given out if that is later.
     pub fn reserve(&self, now: Timestamp, count: u32) -> Timestamp {

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use journal::{Fates, Kind};
+use journal::{Fates, Frame, Kind};
 use proto::frame::Cursor;
 use tokio::{
     sync::mpsc,
@@ -18,6 +18,7 @@ use tokio::{
 use tracing::{debug, error};
 
 use super::batch::{Batch, Batcher, From, Pushed};
+use super::clock::{Clock, Stopped};
 use super::dead::{Entry, Expired};
 use super::lease::{Lease, Leases, Loan, Receipt};
 use super::{Output, dead};
@@ -85,13 +86,17 @@ enum Step {
 
 impl<S: Sink, R: Receipt> Gather<'_, S, R> {
     async fn take(&mut self, lease: Lease<R>) -> Result<(), Gone> {
-        let Lease { seq, frame, receipt } = lease;
+        let Lease { seq, mut frame, receipt } = lease;
         match frame.kind {
             Kind::Data => {}
             Kind::Rejected | Kind::Clock => {
                 receipt.confirm(&Fates::default());
                 return Ok(());
             }
+        }
+        if Clock::concerns(&frame) {
+            self.await_clock(&frame).await?;
+            frame = self.output.clock.put_right(&frame, &self.output.stats);
         }
         let arrival_ns = match frame.submissions().next() {
             Some(Ok(first)) => first.arrival_ns,
@@ -123,6 +128,22 @@ impl<S: Sink, R: Receipt> Gather<'_, S, R> {
         }
         self.output.stats.note_fates(&fates);
         receipt.confirm(&fates);
+        Ok(())
+    }
+
+    /// Holds a frame back until it is decided what becomes of its stamps. What was taken before it
+    /// goes meanwhile.
+    async fn await_clock(&mut self, frame: &Frame) -> Result<(), Gone> {
+        while let Some(epoch) = self.output.clock.awaited(frame) {
+            self.flush().await?;
+            self.output.stats.clock_waits.set(1);
+            let decided = self.output.clock.decided(epoch).await;
+            self.output.stats.clock_waits.set(0);
+            if decided == Err(Stopped) {
+                debug!("stamps still wait for the right time; the journal keeps them");
+                return Err(Gone);
+            }
+        }
         Ok(())
     }
 

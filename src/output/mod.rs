@@ -20,6 +20,7 @@
 pub mod amend;
 pub mod batch;
 pub mod bisect;
+pub mod clock;
 pub mod dead;
 mod deliver;
 mod gather;
@@ -41,6 +42,7 @@ use journal::Reader;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+pub use self::clock::Clock;
 pub use self::dead::DeadLetters;
 pub use self::replay::Replay;
 pub use self::stats::{Metrics, State, Stats, Status};
@@ -104,6 +106,8 @@ pub struct Output<S> {
     /// `None`: what cannot be delivered is counted as dropped.
     pub dead: Option<DeadLetters>,
     pub stats: Arc<Stats>,
+    /// Whose stamps may leave, and how.
+    pub clock: Clock,
 }
 
 // Not derived: that would ask for a sink that can be cloned.
@@ -115,6 +119,7 @@ impl<S> Clone for Output<S> {
             limits: self.limits.clone(),
             dead: self.dead.clone(),
             stats: Arc::clone(&self.stats),
+            clock: self.clock.clone(),
         }
     }
 }

@@ -21,6 +21,7 @@ use crate::output::lease::Unconfirmed;
 use crate::sink::Written;
 use crate::stats::Counter;
 use crate::stats::Family;
+use crate::stats::Gauge;
 use crate::stats::Histogram;
 
 /// What an output is doing: a closed set.
@@ -91,6 +92,12 @@ pub struct Stats {
     pub dead_letters_expired: Counter,
     /// Dead letters that were stored after all.
     pub letters_replayed: Counter,
+    /// Readings that left with a stamp put right, or marked as nobody knows how wrong. Once each
+    /// time that their frame is taken from the journal.
+    pub stamps_corrected: Counter,
+    pub stamps_unsure: Counter,
+    /// 1 while the next reading's stamp waits for the right time.
+    pub clock_waits: Gauge,
     output: String,
     durations: Family<CodeLabel, Histogram, fn() -> Histogram>,
     status: watch::Sender<Status>,
@@ -193,6 +200,9 @@ pub struct Metrics {
     bytes_sent: Family<OutputLabel, Counter>,
     dead_letters_expired: Family<OutputLabel, Counter>,
     letters_replayed: Family<OutputLabel, Counter>,
+    stamps_corrected: Family<OutputLabel, Counter>,
+    stamps_unsure: Family<OutputLabel, Counter>,
+    clock_waits: Family<OutputLabel, Gauge>,
     durations: Family<CodeLabel, Histogram, fn() -> Histogram>,
     outputs: Outputs,
 }
@@ -233,6 +243,9 @@ impl Default for Metrics {
             bytes_sent: Family::default(),
             dead_letters_expired: Family::default(),
             letters_replayed: Family::default(),
+            stamps_corrected: Family::default(),
+            stamps_unsure: Family::default(),
+            clock_waits: Family::default(),
             durations: Family::new_with_constructor(histogram),
             outputs: Outputs::default(),
         }
@@ -264,6 +277,11 @@ impl Metrics {
             bytes_sent: of(&self.bytes_sent),
             dead_letters_expired: of(&self.dead_letters_expired),
             letters_replayed: of(&self.letters_replayed),
+            stamps_corrected: of(&self.stamps_corrected),
+            stamps_unsure: of(&self.stamps_unsure),
+            clock_waits: self
+                .clock_waits
+                .get_or_create_owned(&OutputLabel { output: output.clone() }),
             output: output.clone(),
             durations: self.durations.clone(),
             status: watch::Sender::new(initial),
@@ -293,6 +311,12 @@ impl Metrics {
         registry.register("dead_letters_expired", help, self.dead_letters_expired.clone());
         let help = "Dead letters that were stored when they were offered again";
         registry.register("dead_letters_replayed", help, self.letters_replayed.clone());
+        let help = "Readings whose stamp was put right once the clock was believed";
+        registry.register("output_stamps_corrected", help, self.stamps_corrected.clone());
+        let help = "Readings that left tagged clock=unsure: the right time was never learnt";
+        registry.register("output_stamps_unsure", help, self.stamps_unsure.clone());
+        let help = "1 while readings wait for the right time";
+        registry.register("output_clock_waiting", help, self.clock_waits.clone());
         let help = "How long requests took, by HTTP status";
         registry.register_with_unit(
             "request_duration",

@@ -1,5 +1,6 @@
 //! The whole output under a paused clock, between a scripted feed and a scripted database.
 
+mod clock;
 mod durable;
 mod faults;
 mod replays;
@@ -24,6 +25,7 @@ struct Running {
     twin: Arc<Twin>,
     books: Arc<std::sync::Mutex<twin::Books>>,
     stats: Arc<Stats>,
+    clock: Clock,
     deadline: CancellationToken,
     dir: tempfile::TempDir,
     task: JoinHandle<()>,
@@ -51,11 +53,19 @@ fn start_with(
     let books = Arc::clone(books);
     let stats = Metrics::default().output("home");
     let sink = Arc::clone(&twin);
-    let output = Output { id: "home".into(), sink, limits, dead, stats: Arc::clone(&stats) };
+    let clock = Clock::default();
+    let output = Output {
+        id: "home".into(),
+        sink,
+        limits,
+        dead,
+        stats: Arc::clone(&stats),
+        clock: clock.clone(),
+    };
     let deadline = CancellationToken::new();
     let (replay, replays) = mpsc::channel(1);
     let task = tokio::spawn(run_from(output, leases, replays, deadline.clone()));
-    Running { frames, replay, twin, books, stats, deadline, dir, task }
+    Running { frames, replay, twin, books, stats, clock, deadline, dir, task }
 }
 
 impl Running {

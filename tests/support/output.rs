@@ -58,6 +58,7 @@ impl Delivery {
             limits,
             dead: Some(letters),
             stats: Arc::clone(&stats),
+            clock: output::Clock::default(),
         };
         let mut task = JoinSet::new();
         task.spawn(output::run(output, reader, CancellationToken::new()));

@@ -89,3 +89,25 @@ proptest! {
         prop_assert!(frame(Kind::Rejected, payload).rejected().count() <= len);
     }
 }
+
+#[test]
+fn a_rewritten_frame_has_the_same_counts_and_what_cannot_be_read_stays() {
+    let mut payload = Vec::new();
+    put_counts(&mut payload, &Counts { refused: 1, filtered: 300, ..Counts::default() });
+    for bytes in [vec![1, 2, 3], vec![4]] {
+        put_submission(&mut payload, &submission("mqtt", bytes, vec![]));
+    }
+    let before = frame(Kind::Data, payload.clone());
+    assert_eq!(before.rewritten(|_| None).payload, before.payload);
+    payload.extend_from_slice(&[0xff; 20]); // No submission.
+    let after = frame(Kind::Data, payload)
+        .rewritten(|submission| (submission.bytes == [4]).then(|| (77, vec![5, 6])));
+    assert_eq!(counts(&after.payload), counts(&before.payload));
+    let all: Vec<_> = after.submissions().collect();
+    assert_eq!(all.len(), 3);
+    let (first, second) = (all[0].clone().unwrap(), all[1].clone().unwrap());
+    assert_eq!((first.arrival_ns, first.bytes), (-5, &[1, 2, 3][..]));
+    assert_eq!((second.arrival_ns, second.bytes), (77, &[5, 6][..]));
+    assert_eq!((second.source, second.clock_epoch, second.readings), ("mqtt", 3, 9));
+    assert!(all[2].is_err());
+}

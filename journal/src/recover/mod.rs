@@ -43,6 +43,8 @@ pub(crate) struct Found {
     pub(crate) next_id: u64,
     pub(crate) books: Books,
     pub(crate) allocated: u64,
+    /// Of the newest segment, by the wall clock of then.
+    pub(crate) last_begun_ns: Option<i64>,
     pub(crate) report: Recovery,
 }
 
@@ -72,6 +74,7 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, limits: &Limits) -> io::Result<Found
     };
     recovering.remove_drafts(&entries);
     let surveyed = survey::segments(&**disk, &entries)?;
+    let last_begun_ns = last_begun_ns(&surveyed);
     let next_id = 1 + surveyed.iter().map(|surveyed| surveyed.id).max().unwrap_or(0);
     let records = positions::read(&**disk, &entries)?;
     let journal = journal_id(&surveyed)
@@ -106,7 +109,15 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, limits: &Limits) -> io::Result<Found
         next_id,
         books,
         allocated,
+        last_begun_ns,
         report,
+    })
+}
+
+fn last_begun_ns(surveyed: &[Surveyed]) -> Option<i64> {
+    surveyed.iter().rev().find_map(|surveyed| match &surveyed.what {
+        What::Segment { header, .. } => Some(header.created_ns),
+        _ => None,
     })
 }
 

@@ -4,7 +4,7 @@
 //! frame    magic 0xC1 · version 1 · count varint · reading * count             on the wire
 //! reading  series · time · fields                                              in the journal: only these
 //! series   measurement text · tags varint · (key text · value text) * tags     sorted, unique: the series key
-//! time     0 | 1 · ns i64, 8 bytes | 2 · age in ns varint | 3 · ns i64, 8 bytes (stamped by us, journal only)
+//! time     0 | 1 · ns i64, 8 bytes | 2 · age in ns varint | 3 · ns i64, 8 bytes (by our clock, journal only)
 //! fields   fields varint · (name text · value) * fields
 //! value    0 · f64 | 1 · f32 | 2 · zigzag varint | 3 · varint | 4 · 0 or 1 | 5 · text
 //! text     bytes varint · UTF-8
@@ -17,11 +17,13 @@
 //! to the structure the rest cannot be found, so it costs the rest.
 
 mod cursor;
+mod restamp;
 #[cfg(test)]
 mod tests;
 pub(crate) mod wire;
 
 pub use cursor::Cursor;
+pub use restamp::{Restamp, restamp, shifted};
 
 use crate::{
     Context, Kind, Place, Reading, ReadingRef, Readings, Reason, Rejects, Time, ValueRef,

@@ -119,7 +119,7 @@ fn the_time_is_exact_to_the_nanosecond() {
 
 #[test]
 fn an_age_counts_back_from_the_arrival() {
-    let at = |ms| Time::At(context().arrival.checked_sub(Duration::from_micros(ms)).unwrap());
+    let at = |ms| Time::Stamped(context().arrival.checked_sub(Duration::from_micros(ms)).unwrap());
     assert_eq!(decode_all(r#"{"t":1,"age_ms":1500}"#).0[0].time, at(1_500_000));
     assert_eq!(decode_all(r#"{"fields":{"t":1},"age_ms":0.5}"#).0[0].time, at(500));
     assert_eq!(refusal(r#"{"t":1,"age_ms":-1}"#), "an age below zero");

@@ -166,7 +166,7 @@ fn an_age_counts_back_from_the_arrival() {
     push(&mut readings, &aged).unwrap();
     assert_eq!(readings.stamps_wanted(), 0);
     let then = Timestamp::from_nanos(ARRIVAL.nanos() - 1_500_000_000);
-    assert_eq!(read_back(readings.bytes())[0].time, Time::At(then));
+    assert_eq!(read_back(readings.bytes())[0].time, Time::Stamped(then));
 }
 
 #[test]
@@ -206,7 +206,7 @@ proptest! {
             prop_assert_eq!(&back.fields, &given.fields);
             match given.time {
                 Time::Unknown => prop_assert!(matches!(back.time, Time::Stamped(_))),
-                Time::Age(age) => prop_assert_eq!(back.time, Time::At(ARRIVAL.checked_sub(age).unwrap())),
+                Time::Age(age) => prop_assert_eq!(back.time, Time::Stamped(ARRIVAL.checked_sub(age).unwrap())),
                 said => prop_assert_eq!(back.time, said),
             }
         }

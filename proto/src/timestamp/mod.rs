@@ -67,7 +67,8 @@ pub enum Time {
     At(Timestamp),
     /// The payload said how old it was when it was sent.
     Age(Duration),
-    /// Stamped by the gateway. Only in the journal, never on the wire.
+    /// By the gateway's clock: when it arrived, or that minus its age. Only in the journal, never on
+    /// the wire.
     Stamped(Timestamp),
 }
 

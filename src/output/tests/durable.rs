@@ -46,6 +46,7 @@ async fn what_is_confirmed_does_not_come_again() {
             limits: limits(64),
             dead: None,
             stats: Arc::clone(&stats),
+            clock: Clock::default(),
         };
         if round == 0 {
             let mut mark = Mark::new();
@@ -81,6 +82,7 @@ async fn what_was_given_up_comes_again() {
             limits: limits(10),
             dead: None,
             stats,
+            clock: Clock::default(),
         };
         let deadline = CancellationToken::new();
         let stop = deadline.clone();

@@ -47,9 +47,14 @@ pub(super) fn encoded(readings: &[Reading]) -> Vec<u8> {
 
 /// A `data` frame with one submission, as `journal::payload` lays it out.
 pub(super) fn frame(readings: u32, bytes: &[u8]) -> Frame {
+    frame_of_epoch(0, readings, bytes)
+}
+
+/// As `frame`, stamped in that clock epoch.
+pub(super) fn frame_of_epoch(epoch: u32, readings: u32, bytes: &[u8]) -> Frame {
     let mut payload = vec![0; 4];
     payload.extend_from_slice(&ARRIVAL_NS.to_le_bytes());
-    payload.push(0);
+    varint(u64::from(epoch), &mut payload);
     payload.extend_from_slice(b"\x04mqtt");
     varint(u64::from(readings), &mut payload);
     varint(bytes.len() as u64, &mut payload);
