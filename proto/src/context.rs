@@ -1,6 +1,8 @@
 //! What is known about a payload before it is decoded.
 
-use crate::{Precision, Timestamp};
+use std::time::Duration;
+
+use crate::{Precision, Time, Timestamp, refusal::Beyond};
 
 /// Handed to every decoder. The route (rule, preset, default) or the endpoint fills it in.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +19,8 @@ pub struct Context<'a> {
     pub precision: Option<Precision>,
     /// When the payload came in: what an age counts back from.
     pub arrival: Timestamp,
+    /// `None`: it cannot be told whether a payload's time is far off, as nobody believes ours.
+    pub times: Option<TimeLimits>,
     /// A reading without a `device` tag is refused (HTTP and WebSocket JSON).
     pub device_required: bool,
     /// Nesting allowed in JSON.
@@ -34,9 +38,67 @@ impl Context<'static> {
             field: "value",
             precision: None,
             arrival,
+            times: None,
             device_required: false,
             depth_max: 32,
             keys_max: 1024,
+        }
+    }
+}
+
+/// How far a payload's time may be from its arrival, and what becomes of a reading beyond that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeLimits {
+    pub past_max: Duration,
+    pub past: WhenBeyond,
+    pub future_max: Duration,
+    pub future: WhenBeyond,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum WhenBeyond {
+    /// Counted, and taken as it is.
+    #[default]
+    Keep,
+    /// The gateway stamps it.
+    Stamp,
+    Reject,
+}
+
+impl Default for TimeLimits {
+    /// Everything is taken, as a database takes it: old readings are a backlog, future ones a forecast.
+    fn default() -> Self {
+        const DAY: Duration = Duration::from_hours(24);
+        Self {
+            past_max: 3_650 * DAY,
+            past: WhenBeyond::Keep,
+            // A local time taken for UTC is up to 14 hours off.
+            future_max: DAY,
+            future: WhenBeyond::Keep,
+        }
+    }
+}
+
+impl TimeLimits {
+    /// Which limit the time is beyond, by how much, and what becomes of it. `None`: neither, or it has
+    /// no time of its own.
+    pub(crate) fn beyond(
+        &self,
+        time: Time,
+        arrival: Timestamp,
+    ) -> Option<(Beyond, Duration, WhenBeyond)> {
+        let at = match time {
+            Time::At(at) => at,
+            Time::Age(age) => arrival.checked_sub(age).unwrap_or(Timestamp::MIN),
+            Time::Unknown | Time::Stamped(_) => return None,
+        };
+        let (ago, ahead) = (arrival.saturating_since(at), at.saturating_since(arrival));
+        if ago > self.past_max {
+            Some((Beyond::Past, ago, self.past))
+        } else if ahead > self.future_max {
+            Some((Beyond::Future, ahead, self.future))
+        } else {
+            None
         }
     }
 }

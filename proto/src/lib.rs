@@ -27,9 +27,9 @@ pub mod timestamp;
 mod tree;
 pub mod value;
 
-pub use context::Context;
+pub use context::{Context, TimeLimits, WhenBeyond};
 pub use reading::{Reading, ReadingRef};
 pub use readings::{Limits, Place, Readings};
-pub use refusal::{Kind, Reason, Rejects};
+pub use refusal::{Beyond, Kind, Reason, Rejects};
 pub use timestamp::{Precision, Time, Timestamp};
 pub use value::{Value, ValueRef};

@@ -1,10 +1,11 @@
 //! What every decoder does with a reading it has taken apart: fills in what the context knows and
 //! offers it to the encoder.
 
-use std::mem;
+use std::{mem, time::Duration};
 
 use crate::{
-    Context, Kind, Limits, Place, ReadingRef, Readings, Reason, Rejects, Time, ValueRef,
+    Beyond, Context, Kind, Limits, Place, ReadingRef, Readings, Reason, Rejects, Time, ValueRef,
+    WhenBeyond,
     names::short,
     scratch::{Scratch, reuse},
 };
@@ -52,6 +53,13 @@ impl<'o> Offers<'o> {
 
     /// True if the reading was taken.
     pub(crate) fn offer(&mut self, parts: Parts<'_, '_>, place: Place) -> bool {
+        let time = match self.judge_time(parts.time) {
+            Ok(time) => time,
+            Err(reason) => {
+                self.refuse(place, reason);
+                return false;
+            }
+        };
         let mut tags = reuse(mem::take(&mut self.scratch.merged));
         let taken = match self.merge_tags(parts.tags, &mut tags) {
             Ok(()) => {
@@ -59,7 +67,7 @@ impl<'o> Offers<'o> {
                     "" => self.context.measurement,
                     named => named,
                 };
-                let (fields, time) = (parts.fields, parts.time);
+                let fields = parts.fields;
                 let reading = ReadingRef { measurement, tags: &tags, fields, time, series: &[] };
                 self.out.offer(&reading, self.context.arrival, place, self.bad)
             }
@@ -70,6 +78,19 @@ impl<'o> Offers<'o> {
         };
         self.scratch.merged = reuse(tags);
         taken
+    }
+
+    /// The time that a reading goes on with.
+    fn judge_time(&mut self, time: Time) -> Result<Time, Reason> {
+        let arrival = self.context.arrival;
+        let beyond = self.context.times.and_then(|times| times.beyond(time, arrival));
+        let Some((which, far, then)) = beyond else { return Ok(time) };
+        self.bad.note_beyond(which);
+        match then {
+            WhenBeyond::Keep => Ok(time),
+            WhenBeyond::Stamp => Ok(Time::Unknown),
+            WhenBeyond::Reject => Err(too_far(which, far)),
+        }
     }
 
     pub(crate) fn refuse(&mut self, place: Place, reason: Reason) {
@@ -113,6 +134,22 @@ impl<'o> Offers<'o> {
             return Err(no_device());
         }
         Ok(())
+    }
+}
+
+fn too_far(which: Beyond, far: Duration) -> Reason {
+    let far = match far.as_secs() {
+        seconds @ 0..600 => format!("{seconds} s"),
+        seconds @ 600..172_800 => format!("{} min", seconds / 60),
+        seconds => format!("{} days", seconds / 86_400),
+    };
+    match which {
+        Beyond::Past => {
+            Reason::new(Kind::Past, format!("its time is {far} back, more than `past_max`"))
+        }
+        Beyond::Future => {
+            Reason::new(Kind::Future, format!("its time is {far} ahead, more than `future_max`"))
+        }
     }
 }
 

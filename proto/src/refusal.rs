@@ -17,6 +17,9 @@ pub enum Kind {
     Value,
     /// A timestamp that cannot be read or lies outside what can be stored.
     Timestamp,
+    /// Its time is further back, or ahead, than is allowed.
+    Past,
+    Future,
     /// Nothing says which device sent it.
     NoDevice,
     /// A fault of ours: a decoder panicked.
@@ -31,6 +34,8 @@ impl Kind {
         Self::NoFields,
         Self::Value,
         Self::Timestamp,
+        Self::Past,
+        Self::Future,
         Self::NoDevice,
         Self::Internal,
     ];
@@ -43,6 +48,8 @@ impl Kind {
             Self::NoFields => "no_fields",
             Self::Value => "value",
             Self::Timestamp => "timestamp",
+            Self::Past => "past",
+            Self::Future => "future",
             Self::NoDevice => "no_device",
             Self::Internal => "internal",
         }
@@ -70,6 +77,15 @@ pub struct Rejects {
     readings: u64,
     fields: u64,
     nothings: u64,
+    past: u64,
+    future: u64,
+}
+
+/// Which limit of time a reading is beyond.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beyond {
+    Past,
+    Future,
 }
 
 /// One refused reading (or one field of a reading that was taken otherwise).
@@ -128,6 +144,21 @@ impl Rejects {
         self.nothings += 1;
     }
 
+    /// Readings whose time was beyond a limit, whatever became of them.
+    pub fn beyond(&self, which: Beyond) -> u64 {
+        match which {
+            Beyond::Past => self.past,
+            Beyond::Future => self.future,
+        }
+    }
+
+    pub(crate) fn note_beyond(&mut self, which: Beyond) {
+        match which {
+            Beyond::Past => self.past += 1,
+            Beyond::Future => self.future += 1,
+        }
+    }
+
     /// Nothing was refused.
     pub fn is_empty(&self) -> bool {
         self.readings == 0 && self.fields == 0
@@ -138,5 +169,6 @@ impl Rejects {
         self.readings = 0;
         self.fields = 0;
         self.nothings = 0;
+        (self.past, self.future) = (0, 0);
     }
 }

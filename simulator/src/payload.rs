@@ -234,6 +234,7 @@ mod tests {
             tags: &[],
             field: "value",
             precision: None,
+            times: None,
             arrival: Timestamp::from_nanos(1_800_000_000_000_000_000),
             device_required: true,
             depth_max: 32,

@@ -74,6 +74,9 @@ pub fn show(shown: &Explained) -> Ending {
     for line in &shown.lines {
         say(line);
     }
+    for note in &shown.notes {
+        say(&format!("# {note}"));
+    }
     if shown.is_filtered {
         say("# filtered: acknowledged, counted, not stored");
     }

@@ -10,6 +10,7 @@ use std::{
 use journal::{Options, WhenFull};
 use tracing_subscriber::filter::Targets;
 
+use super::rule;
 use super::table::Table;
 use crate::intake;
 use crate::intake::clock::{judge::Believe, keeper};
@@ -125,6 +126,7 @@ pub(super) fn limits(table: Table<'_>) -> intake::Limits {
     table.count("fields_max", 1..=16_384, &mut reading.fields_max);
     table.bytes("name_bytes_max", 16..=4 * KIB, &mut reading.name_bytes_max);
     table.bytes("tag_value_bytes_max", 16..=64 * KIB, &mut reading.tag_value_bytes_max);
+    rule::time_limits(&table, &mut limits.times);
     // Decoders go down one call a level.
     table.count("json_depth_max", 1..=128, &mut limits.json_depth_max);
     table.count("json_keys_max", 1..=100_000, &mut limits.json_keys_max);

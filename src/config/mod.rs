@@ -123,13 +123,14 @@ impl Config {
 
 /// Where there was a problem, something else stands; nobody sees it then.
 fn read(root: Table<'_>) -> Config {
+    let intake = house::limits(root.table("limits"));
     let config = Config {
         tags: house::tags(&root.table("tags")),
         mqtt: listen::mqtt(root.table("mqtt")),
         http: listen::http(root.table("http")),
         brokers: broker::brokers(root.tables("broker")),
-        routes: rule::routes(root.tables("rule")),
-        intake: house::limits(root.table("limits")),
+        routes: rule::routes(root.tables("rule"), intake.times),
+        intake,
         journal: house::journal(root.table("journal")),
         clock: house::clock(root.table("clock")),
         resends: house::resends(root.table("resends")),

@@ -1,6 +1,8 @@
 //! `[[rule]]`: topic to measurement, tags, fields.
 
-use proto::Precision;
+use std::time::Duration;
+
+use proto::{Precision, TimeLimits, WhenBeyond};
 
 use super::table::Table;
 use crate::intake::Format;
@@ -17,6 +19,7 @@ const FORMATS: &[(&str, Format)] = &[
     ("line", Format::Line),
     ("frame", Format::Frame),
 ];
+const TIMES: &[&str] = &["past_max", "past", "future_max", "future"];
 const PRECISIONS: &[(&str, Precision)] = &[
     ("s", Precision::Seconds),
     ("ms", Precision::Milliseconds),
@@ -24,8 +27,8 @@ const PRECISIONS: &[(&str, Precision)] = &[
     ("ns", Precision::Nanoseconds),
 ];
 
-pub(super) fn routes(tables: Vec<Table<'_>>) -> Routes {
-    let rules = tables.iter().map(rule).collect();
+pub(super) fn routes(tables: Vec<Table<'_>>, times: TimeLimits) -> Routes {
+    let rules = tables.iter().map(|table| rule(table, times)).collect();
     let routes = Routes::compile(rules).unwrap_or_else(|errors| {
         for error in errors {
             let Some(table) = tables.get(error.rule) else { continue };
@@ -43,12 +46,26 @@ pub(super) fn routes(tables: Vec<Table<'_>>) -> Routes {
     routes
 }
 
-fn rule(table: &Table<'_>) -> Rule {
+/// What a table says of `TimeLimits`; what it does not say stays.
+pub(super) fn time_limits(table: &Table<'_>, times: &mut TimeLimits) {
+    const CENTURY: Duration = Duration::from_hours(24 * 36_525);
+    let words =
+        [("keep", WhenBeyond::Keep), ("stamp", WhenBeyond::Stamp), ("reject", WhenBeyond::Reject)];
+    table.duration("past_max", Duration::from_secs(1)..=CENTURY, &mut times.past_max);
+    times.past = table.choice("past", &words).unwrap_or(times.past);
+    table.duration("future_max", Duration::from_secs(1)..=CENTURY, &mut times.future_max);
+    times.future = table.choice("future", &words).unwrap_or(times.future);
+}
+
+fn rule(table: &Table<'_>, mut times: TimeLimits) -> Rule {
     let topic = table.opt_text("topic");
     table.missing("topic", "write for example topic = \"garden/{device}/{field}\"");
     let mut drop = false;
     table.flag("drop", &mut drop);
+    time_limits(table, &mut times);
+    let has_own = TIMES.iter().any(|key| table.has(key));
     let rule = Rule {
+        times: has_own.then_some(times),
         topic: topic.unwrap_or_default(),
         measurement: table.opt_text("measurement"),
         tags: table.table("tags").pairs(),
@@ -57,7 +74,7 @@ fn rule(table: &Table<'_>) -> Rule {
         drop,
     };
     if drop {
-        for key in ["measurement", "tags", "format", "precision"] {
+        for key in ["measurement", "tags", "format", "precision"].iter().chain(TIMES) {
             if table.has(key) {
                 table.wrong(
                     key,

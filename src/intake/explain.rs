@@ -3,7 +3,7 @@
 //!
 //! The same routes and the same decoders as a device's message meets; the journal is left out.
 
-use proto::{Readings, Rejects, Timestamp, frame::Cursor, line};
+use proto::{Beyond, Readings, Rejects, TimeLimits, Timestamp, WhenBeyond, frame::Cursor, line};
 
 use super::meaning::Meaning;
 use super::route::{Route, Routes};
@@ -16,6 +16,8 @@ pub struct Explained {
     pub rule: String,
     /// Line protocol, one point a line.
     pub lines: Vec<String>,
+    /// Times that are beyond a limit.
+    pub notes: Vec<String>,
     /// What was refused, and why.
     pub problems: Vec<String>,
     /// Taken note of, nothing stored, not a refusal.
@@ -34,14 +36,17 @@ pub fn message(
     let Route::Take(matched) = routes.find(topic) else {
         return Explained { rule, is_filtered: true, ..Explained::default() };
     };
-    let meaning = Meaning { routes, limits, site_tags };
-    let decoded = told(limits, now, |out, bad| meaning.matched(matched, payload, now, out, bad));
+    let meaning = Meaning { routes, limits, site_tags, judges_times: true };
+    let times = matched.times.unwrap_or(limits.times);
+    let limits = Limits { times, ..*limits };
+    let decoded = told(&limits, now, |out, bad| meaning.matched(matched, payload, now, out, bad));
     Explained { rule, ..decoded }
 }
 
 /// A body whose format is known, without a topic.
 pub fn body(format: Format, payload: &[u8], limits: &Limits, now: Timestamp) -> Explained {
-    let meaning = Meaning { routes: &Routes::default(), limits, site_tags: &[] };
+    let meaning =
+        Meaning { routes: &Routes::default(), limits, site_tags: &[], judges_times: true };
     let body = Body {
         bytes: payload,
         format,
@@ -97,9 +102,25 @@ fn told(
     decode(&mut readings, &mut rejects);
     readings.stamp(now);
     let (lines, mut problems) = points(readings.bytes());
+    let notes = notes(&rejects, &limits.times);
     problems.extend(refusals(&rejects));
     let is_filtered = lines.is_empty() && problems.is_empty();
-    Explained { lines, problems, is_filtered, ..Explained::default() }
+    Explained { lines, notes, problems, is_filtered, ..Explained::default() }
+}
+
+fn notes(rejects: &Rejects, times: &TimeLimits) -> Vec<String> {
+    let each = [(Beyond::Past, "past", times.past), (Beyond::Future, "future", times.future)];
+    let beyond = each.into_iter().filter(|(which, ..)| rejects.beyond(*which) > 0);
+    let note = |(which, name, then): (Beyond, &str, WhenBeyond)| {
+        let readings = rejects.beyond(which);
+        let fate = match then {
+            WhenBeyond::Keep => "kept",
+            WhenBeyond::Stamp => "stamped with the time of arrival",
+            WhenBeyond::Reject => "refused",
+        };
+        format!("{readings} with a time beyond `{name}_max`: {fate} (`{name}`), counted")
+    };
+    beyond.map(note).collect()
 }
 
 #[cfg(test)]
@@ -134,6 +155,22 @@ mod tests {
         assert!(shown.lines.is_empty());
         assert_eq!(shown.problems.len(), 1, "{shown:?}");
         assert!(!shown.is_filtered);
+    }
+
+    #[test]
+    fn a_time_beyond_its_limit_shows_what_becomes_of_it() {
+        let shown = explained("a/b", b"{\"t\":1,\"ts\":4000000000}");
+        assert_eq!(shown.notes, ["1 with a time beyond `future_max`: kept (`future`), counted"]);
+        assert_eq!(shown.lines.len(), 1);
+
+        let future = WhenBeyond::Reject;
+        let times = Some(TimeLimits { future, ..TimeLimits::default() });
+        let rule = Rule { topic: "a/b".into(), times, ..Rule::default() };
+        let routes = Routes::compile(vec![rule]).unwrap();
+        let payload = b"m t=1 4000000000000000000";
+        let shown = message(&routes, &[], &Limits::default(), ("a/b", payload), NOW);
+        assert_eq!(shown.notes, ["1 with a time beyond `future_max`: refused (`future`), counted"]);
+        assert!(shown.problems[0].contains("26620 days ahead"), "{shown:?}");
     }
 
     #[test]

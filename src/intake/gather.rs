@@ -108,7 +108,13 @@ impl Gather {
         let Self { origin, content } = self;
         let routes = Some(origin.intake.routes());
         let outcome = content.take(origin, (topic, routes), payload, |out, bad| {
-            origin.intake.meaning().message(topic, payload, origin.arrival.at, out, bad);
+            origin.intake.meaning(&origin.arrival).message(
+                topic,
+                payload,
+                origin.arrival.at,
+                out,
+                bad,
+            );
         });
         // An ignored topic, an empty payload, `[]`: not even a reading without a value.
         if outcome == Outcome::default() { content.filter() } else { outcome }
@@ -118,7 +124,7 @@ impl Gather {
     pub fn body(&mut self, body: &Body<'_>) -> Outcome {
         let Self { origin, content } = self;
         content.take(origin, (body.path, None), body.bytes, |out, bad| {
-            origin.intake.meaning().body(body, origin.arrival.at, out, bad);
+            origin.intake.meaning(&origin.arrival).body(body, origin.arrival.at, out, bad);
         })
     }
 
@@ -316,6 +322,7 @@ impl Content {
         let (refused, nothings) = (self.rejects.readings(), self.rejects.nothings());
         self.received += u64::from(readings) + refused + nothings;
         self.filtered += nothings;
+        intake.stats().source(SourceKind::of(source)).add_beyond(&self.rejects);
         if !self.rejects.is_empty() {
             let bytes_max = intake.limits().rejected_bytes_max;
             self.refusals.add(Payload { topic, bytes: payload, bytes_max }, &self.rejects);

@@ -1,7 +1,7 @@
 //! What payloads mean here: routes, limits and tags of the site brought together with a payload.
 //! All of intake that needs no journal, so that `explain` shows exactly what the gateway does.
 
-use proto::{Context, Readings, Rejects, Timestamp};
+use proto::{Context, Readings, Rejects, TimeLimits, Timestamp};
 
 use super::decode::{self, Named};
 use super::route::{Matched, Route, Routes};
@@ -20,6 +20,8 @@ pub(super) struct Meaning<'m> {
     pub(super) limits: &'m Limits,
     /// Added to every reading that has no such tag from its route.
     pub(super) site_tags: &'m [(String, String)],
+    /// The clock is believed, so times in payloads can be compared with it.
+    pub(super) judges_times: bool,
 }
 
 impl<'m> Meaning<'m> {
@@ -54,6 +56,7 @@ impl<'m> Meaning<'m> {
             measurement: MEASUREMENT,
             tags: &self.with_site_tags(matched.tags),
             precision: matched.precision,
+            times: self.times(matched.times),
             ..self.context(arrival)
         };
         let named = Named { measurement: matched.measurement, field: matched.field };
@@ -87,10 +90,15 @@ impl<'m> Meaning<'m> {
             field: FIELD,
             precision: None,
             arrival,
+            times: self.times(None),
             device_required: false,
             depth_max: self.limits.json_depth_max,
             keys_max: self.limits.json_keys_max,
         }
+    }
+
+    fn times(self, own: Option<TimeLimits>) -> Option<TimeLimits> {
+        self.judges_times.then(|| own.unwrap_or(self.limits.times))
     }
 
     /// The tags of a route with those of the site; the route's own win.

@@ -67,6 +67,8 @@ pub enum Format {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     pub reading: proto::Limits,
+    /// Of times in payloads; a rule may have its own.
+    pub times: proto::TimeLimits,
     pub json_depth_max: usize,
     pub json_keys_max: usize,
     /// Bytes in flight between the sockets and the journal, over all connections.
@@ -79,6 +81,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             reading: proto::Limits::default(),
+            times: proto::TimeLimits::default(),
             json_depth_max: 32,
             json_keys_max: 1024,
             budget_bytes: 32 * 1024 * 1024,
@@ -282,9 +285,9 @@ impl Intake {
         Ok(())
     }
 
-    fn meaning(&self) -> Meaning<'_> {
+    fn meaning(&self, arrival: &Arrival) -> Meaning<'_> {
         let Shared { routes, limits, site_tags, .. } = &*self.shared;
-        Meaning { routes, limits, site_tags }
+        Meaning { routes, limits, site_tags, judges_times: arrival.is_believed() }
     }
 
     fn now(&self) -> Timestamp {

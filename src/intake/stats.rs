@@ -1,7 +1,7 @@
 //! What intake counts: by source and reason, closed sets both, so that no device chooses a label.
 
 use prometheus_client::{encoding::EncodeLabelSet, registry::Registry};
-use proto::{Kind, Rejects};
+use proto::{Beyond, Kind, Rejects};
 
 use crate::stats::Counter;
 use crate::stats::Family;
@@ -59,6 +59,9 @@ pub struct Source {
     pub returned: Counter,
     /// Fields left out of readings that were taken otherwise.
     pub fields_refused: Counter,
+    /// Readings whose time was beyond `past_max` and `future_max`, whatever became of them.
+    pub past: Counter,
+    pub future: Counter,
     /// In the order of `Kind::ALL`.
     refused: [Counter; Kind::ALL.len()],
 }
@@ -79,6 +82,7 @@ struct Families {
     dropped: Family<ReasonLabel, Counter>,
     returned: Family<SourceLabel, Counter>,
     fields_refused: Family<SourceLabel, Counter>,
+    time_beyond: Family<ReasonLabel, Counter>,
     refused: Family<ReasonLabel, Counter>,
 }
 
@@ -114,8 +118,8 @@ impl Stats {
 
     /// Registers all counters; `registry` has the prefix `tidegate`.
     pub fn register(&self, registry: &mut Registry) {
-        let Families { received, filtered, duplicate, dropped, returned, fields_refused, refused } =
-            &self.families;
+        let Families { received, filtered, duplicate, dropped, returned, .. } = &self.families;
+        let Families { fields_refused, time_beyond, refused, .. } = &self.families;
         let help = "Readings that came in, whatever became of them";
         registry.register("readings_received", help, received.clone());
         let help = "Readings that were refused; the dead letters say why";
@@ -130,6 +134,8 @@ impl Stats {
         registry.register("readings_returned", help, returned.clone());
         let help = "Fields left out of readings that were taken otherwise";
         registry.register("fields_refused", help, fields_refused.clone());
+        let help = "Readings whose own time is beyond `past_max` or `future_max`, kept or not";
+        registry.register("readings_time_beyond", help, time_beyond.clone());
     }
 }
 
@@ -142,6 +148,16 @@ impl Source {
 
     pub fn refused_total(&self) -> u64 {
         self.refused.iter().map(Counter::get).sum()
+    }
+
+    pub(super) fn add_beyond(&self, rejects: &Rejects) {
+        let each = [(Beyond::Past, &self.past), (Beyond::Future, &self.future)];
+        for (which, counter) in each {
+            match rejects.beyond(which) {
+                0 => {}
+                readings => _ = counter.inc_by(readings),
+            }
+        }
     }
 
     /// What is no longer listed by reason counts as what was listed last.
@@ -167,6 +183,7 @@ impl Families {
             *counter = self.refused.get_or_create_owned(&label);
         }
         let dropped = ReasonLabel { source, reason: "qos0_full" };
+        let beyond = |reason| self.time_beyond.get_or_create_owned(&ReasonLabel { source, reason });
         Source {
             received: self.received.get_or_create_owned(&label),
             filtered: self.filtered.get_or_create_owned(&label),
@@ -174,6 +191,8 @@ impl Families {
             dropped: self.dropped.get_or_create_owned(&dropped),
             returned: self.returned.get_or_create_owned(&label),
             fields_refused: self.fields_refused.get_or_create_owned(&label),
+            past: beyond("past"),
+            future: beyond("future"),
             refused,
         }
     }

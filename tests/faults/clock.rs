@@ -197,7 +197,7 @@ fn a_clock_that_nobody_sets_is_not_waited_for_longer_than_clock_wait() {
             if lines.len() >= count { Ok(lines) } else { Err(text) }
         })
     };
-    let marked = "stamped,clock=unsure,device=early v=1 ";
+    let marked = "stamped,clock=unsure,device=early v=1.0 ";
     let seconds =
         |line: &str| line.rsplit(' ').next().unwrap().parse::<i64>().unwrap() / 1_000_000_000;
     let first = lines(1).swap_remove(0);
@@ -209,6 +209,6 @@ fn a_clock_that_nobody_sets_is_not_waited_for_longer_than_clock_wait() {
     believed(&gateway);
     let arrived = stamp(&gateway, "late");
     let second = lines(2).swap_remove(1);
-    assert!(second.starts_with("stamped,device=late v=1 "), "{second}");
+    assert!(second.starts_with("stamped,device=late v=1.0 "), "{second}");
     assert!(arrived.contains(&seconds(&second)), "{second}");
 }

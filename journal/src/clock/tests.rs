@@ -56,7 +56,7 @@ fn an_epoch_is_forgotten_with_its_last_frame_and_not_before() {
     begin(&open(&disk), &disk, 77).unwrap();
     let at = |oldest| Clock::open(&disk, JOURNAL, DURABLE, oldest, None).unwrap();
     assert_eq!(at(Some(DURABLE)).epochs.known().len(), 1);
-    let mut going_on = at(Some(DURABLE));
+    let going_on = at(Some(DURABLE));
     going_on.update(&disk, Some(1), |epochs| epochs[0].go_on()).unwrap();
     going_on.update(&disk, Some(DURABLE + 1), |_| {}).unwrap();
     assert_eq!(going_on.epochs.known().len(), 1, "it goes on");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
-    Precision, Reading, Time, Timestamp, Value,
+    Beyond, Precision, Reading, Time, TimeLimits, Timestamp, Value, WhenBeyond,
     testing::{context, decoded},
 };
 
@@ -322,4 +322,40 @@ fn a_name_too_long_never_passes_for_another() {
             }
         }
     }
+}
+
+#[test]
+fn times_beyond_their_limits_are_kept_stamped_or_refused_and_counted() {
+    let day = Duration::from_hours(24);
+    let limits = |then| TimeLimits { past_max: day, past: then, future_max: day, future: then };
+    let now = context().arrival.nanos() / 1_000_000;
+    let payload = format!(
+        r#"[{{"t":1,"ts":{}}},{{"t":2,"ts":{}}},{{"t":3,"ts":{}}},{{"t":4,"age_ms":90000000}},{{"t":5}}]"#,
+        now - 90_000_000,
+        now - 86_000_000,
+        now + 90_000_000,
+    );
+    for (then, taken, stamped) in
+        [(WhenBeyond::Keep, 5, 1), (WhenBeyond::Stamp, 5, 4), (WhenBeyond::Reject, 2, 1)]
+    {
+        let context = Context { times: Some(limits(then)), ..context() };
+        let (readings, rejects) =
+            decoded(|out, bad| decode(payload.as_bytes(), &context, out, bad));
+        let unknown = readings.iter().filter(|reading| reading.time == Time::Unknown).count();
+        assert_eq!((readings.len(), unknown), (taken, stamped), "{then:?}");
+        assert_eq!((rejects.beyond(Beyond::Past), rejects.beyond(Beyond::Future)), (2, 1));
+        let kinds: Vec<_> = rejects.listed().iter().map(|reject| reject.reason.kind).collect();
+        if then == WhenBeyond::Reject {
+            assert_eq!(kinds, [Kind::Past, Kind::Future, Kind::Past]);
+            assert_eq!(
+                rejects.listed()[1].reason.text,
+                "its time is 1500 min ahead, more than `future_max`"
+            );
+        } else {
+            assert_eq!(kinds, []);
+        }
+    }
+    // Nobody believes our clock.
+    let (readings, rejects) = decoded(|out, bad| decode(payload.as_bytes(), &context(), out, bad));
+    assert_eq!((readings.len(), rejects.beyond(Beyond::Past)), (5, 0));
 }

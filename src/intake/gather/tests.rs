@@ -166,7 +166,13 @@ fn a_decoder_that_panics_costs_one_payload() {
     let Gather { origin, content } = &mut gather;
     let outcome = content.take(origin, ("x", None), b"poison", |out, bad| {
         decode::guarded(out, bad, |out, bad| {
-            origin.intake.meaning().message("x", &one("b", 2.0), origin.arrival.at, out, bad);
+            origin.intake.meaning(&origin.arrival).message(
+                "x",
+                &one("b", 2.0),
+                origin.arrival.at,
+                out,
+                bad,
+            );
             assert_eq!(out.count(), 1);
             panic!("a fault in a decoder, on purpose");
         });

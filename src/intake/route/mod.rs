@@ -11,7 +11,7 @@ mod pattern;
 mod tests;
 mod tree;
 
-use proto::Precision;
+use proto::{Precision, TimeLimits};
 
 use self::pattern::{Capture, Level};
 use self::tree::Tree;
@@ -30,6 +30,8 @@ pub struct Rule {
     pub format: Format,
     /// The unit of numeric times; `None`: by magnitude.
     pub precision: Option<Precision>,
+    /// Of times in payloads; `None`: as everywhere.
+    pub times: Option<TimeLimits>,
     /// Filtered: acknowledged, counted, not stored.
     pub drop: bool,
 }
@@ -74,6 +76,7 @@ pub struct Matched<'a> {
     pub tags: Vec<(&'a str, &'a str)>,
     pub format: Format,
     pub precision: Option<Precision>,
+    pub times: Option<TimeLimits>,
 }
 
 /// All rules, compiled once.
@@ -146,6 +149,7 @@ fn unmatched(topic: &str) -> Matched<'_> {
         tags: vec![("topic", topic)],
         format: Format::Auto,
         precision: None,
+        times: None,
     }
 }
 
@@ -215,6 +219,7 @@ impl Compiled {
             tags: Vec::with_capacity(self.levels.len() + self.rule.tags.len()),
             format: self.rule.format,
             precision: self.rule.precision,
+            times: self.rule.times,
         };
         let mut rest = topic;
         for level in &self.levels {

@@ -78,6 +78,7 @@ fn what_a_rule_sets_is_carried() {
         tags: vec![("hall".into(), "3".into())],
         format: Format::Plain,
         precision: Some(Precision::Seconds),
+        times: None,
         drop: false,
     };
     let routes = Routes::compile(vec![set]).unwrap();

@@ -160,7 +160,7 @@ fn live(seed: u64) {
                     0 => (wrong_by, vouchers) = (0, NETWORK),
                     1 => vouchers = NOBODY,
                     2 if vouchers == NOBODY && wrong_by != 0 => {
-                        wrong_by = rng.i64(-TRUE_AT_BOOT..0)
+                        wrong_by = rng.i64(-TRUE_AT_BOOT..0);
                     }
                     _ => {}
                 }
