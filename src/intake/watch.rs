@@ -248,6 +248,7 @@ mod tests {
         let mut rejects = Rejects::default();
         let routes = Routes::default();
         let context = proto::Context {
+            times: None,
             measurement: "m",
             tags: &[],
             field: "value",
