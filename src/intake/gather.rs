@@ -23,7 +23,7 @@ use super::clock::Arrival;
 use super::parts::{self, Parts};
 use super::refusals::{Payload, Refusals};
 use super::route::Routes;
-use super::stats::SourceKind;
+use super::stats::{Refused, SourceKind};
 use super::{Body, Intake, Outcome, watch};
 
 /// From here on a caller should seal.
@@ -52,6 +52,8 @@ struct Origin {
 struct Content {
     parts: Parts,
     refusals: Refusals,
+    /// How many, for the metrics.
+    refused: Refused,
     /// Readings, whatever became of them: for the metrics.
     received: u64,
     /// Those of them that are to be stored.
@@ -86,6 +88,7 @@ pub(super) struct Unsent {
     intake: Intake,
     source: SourceKind,
     readings: u64,
+    refused: Refused,
     filtered: u64,
     duplicates: u64,
 }
@@ -224,6 +227,7 @@ impl Gather {
             intake: self.origin.intake.clone(),
             source: SourceKind::of(&self.origin.source),
             readings: self.content.readings,
+            refused: mem::take(&mut self.content.refused),
             filtered: self.content.filtered,
             duplicates: self.content.duplicates,
         };
@@ -239,16 +243,18 @@ impl Unsent {
 
     /// All of it has arrived.
     pub(super) fn arrived(mut self) {
+        let stats = self.intake.stats().source(self.source);
         if self.duplicates > 0 {
-            self.intake.stats().source(self.source).duplicate.inc_by(self.duplicates);
+            stats.duplicate.inc_by(self.duplicates);
         }
+        stats.add_refused(&mem::take(&mut self.refused));
         (self.readings, self.filtered, self.duplicates) = (0, 0, 0);
     }
 }
 
 impl Drop for Unsent {
     fn drop(&mut self) {
-        let returned = self.readings + self.duplicates;
+        let returned = self.readings + self.refused.readings() + self.duplicates;
         if returned > 0 {
             self.intake.stats().source(self.source).returned.inc_by(returned);
         }
@@ -284,7 +290,8 @@ impl Drop for Gather {
         stats.received.inc_by(self.content.received);
         stats.filtered.inc_by(self.content.filtered);
         if !self.content.is_sealed {
-            stats.returned.inc_by(self.content.readings + self.content.duplicates);
+            let Content { readings, refused, duplicates, .. } = &self.content;
+            stats.returned.inc_by(readings + refused.readings() + duplicates);
             intake.carry_filtered(self.content.filtered);
         }
     }
@@ -326,7 +333,7 @@ impl Content {
         if !self.rejects.is_empty() {
             let bytes_max = intake.limits().rejected_bytes_max;
             self.refusals.add(Payload { topic, bytes: payload, bytes_max }, &self.rejects);
-            intake.stats().source(SourceKind::of(source)).add_refused(&self.rejects);
+            self.refused.add(&self.rejects);
         }
         Outcome { readings, refused, filtered: readings == 0 && refused == 0 && nothings > 0 }
     }

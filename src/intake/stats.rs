@@ -66,6 +66,14 @@ pub struct Source {
     refused: [Counter; Kind::ALL.len()],
 }
 
+/// What was refused and has not come to the books yet.
+#[derive(Debug, Default)]
+pub(super) struct Refused {
+    /// Readings, in the order of `Kind::ALL`.
+    by_kind: [u64; Kind::ALL.len()],
+    fields: u64,
+}
+
 /// Of all sources together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
@@ -160,17 +168,41 @@ impl Source {
         }
     }
 
+    pub(super) fn add_refused(&self, refused: &Refused) {
+        for (counter, readings) in self.refused.iter().zip(refused.by_kind) {
+            if readings > 0 {
+                counter.inc_by(readings);
+            }
+        }
+        if refused.fields > 0 {
+            self.fields_refused.inc_by(refused.fields);
+        }
+    }
+}
+
+impl Refused {
     /// What is no longer listed by reason counts as what was listed last.
-    pub(super) fn add_refused(&self, rejects: &Rejects) {
-        let mut listed = 0;
+    pub(super) fn add(&mut self, rejects: &Rejects) {
+        let mut unlisted = rejects.readings();
         let mut last = Kind::Limit;
         for reject in rejects.listed().iter().filter(|reject| reject.field.is_none()) {
             last = reject.reason.kind;
-            self.refused(last).inc();
-            listed += 1;
+            self.count(last, 1);
+            unlisted = unlisted.saturating_sub(1);
         }
-        self.refused(last).inc_by(rejects.readings().saturating_sub(listed));
-        self.fields_refused.inc_by(rejects.fields());
+        self.count(last, unlisted);
+        self.fields += rejects.fields();
+    }
+
+    pub(super) fn readings(&self) -> u64 {
+        self.by_kind.iter().sum()
+    }
+
+    fn count(&mut self, kind: Kind, readings: u64) {
+        let at = Kind::ALL.iter().position(|one| *one == kind);
+        if let Some(count) = at.and_then(|at| self.by_kind.get_mut(at)) {
+            *count += readings;
+        }
     }
 }
 

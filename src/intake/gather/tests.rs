@@ -187,6 +187,8 @@ fn a_decoder_that_panics_costs_one_payload() {
     let [rejected] = gathered.last.rejected.as_slice() else { panic!("one rejection") };
     assert_eq!((rejected.kind, rejected.bytes.as_slice()), ("internal", &b"poison"[..]));
     let mqtt = door.intake.stats().source(SourceKind::Mqtt);
+    assert_eq!(mqtt.refused(Kind::Internal).get(), 0, "not before the journal has it");
+    gathered.unsent.arrived();
     assert_eq!(mqtt.refused(Kind::Internal).get(), 1);
     assert_eq!(mqtt.received.get(), 3);
 }
@@ -244,7 +246,9 @@ fn fields_and_unlisted_readings_are_counted_once() {
             bad.reading(index, 0..3, Reason::new(Kind::NoFields, "nothing in it"));
         }
     });
-    let rejected = gather.seal(Ticket::nobody()).last.rejected;
+    let Gathered { last, unsent, .. } = gather.seal(Ticket::nobody());
+    unsent.arrived();
+    let rejected = last.rejected;
     assert_eq!(rejected.iter().map(|r| r.readings).sum::<u64>(), 250);
     assert_eq!(rejected[0].reason, "field \"t\": not a finite number");
     assert_eq!((rejected[0].readings, rejected[0].bytes.as_slice()), (0, &b"payload"[..]));
