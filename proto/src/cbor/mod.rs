@@ -36,9 +36,9 @@ pub fn decode(payload: &[u8], context: &Context<'_>, out: &mut Readings, bad: &m
     binary::decode(Reader::new(payload), payload.len(), context, out, bad);
 }
 
-/// Whether the payload can be taken for CBOR without being told: it says so itself, or it is
-/// nothing but whole items of which the first is a map that begins with a text as a key. No UTF-8
-/// text begins like that. Arrays are not recognised: they may be `MessagePack`'s maps.
+/// Whether the payload can be taken for CBOR without being told: it says so itself, or it is one
+/// whole map that begins with a text as a key. No UTF-8 text begins like that. Arrays are not
+/// recognised: they may be `MessagePack`'s maps.
 pub fn looks_like(payload: &[u8]) -> bool {
     let begins = match payload {
         _ if payload.starts_with(SELF_DESCRIBED) => return true,

@@ -24,9 +24,8 @@ pub fn decode(payload: &[u8], context: &Context<'_>, out: &mut Readings, bad: &m
     binary::decode(Reader::new(payload), payload.len(), context, out, bad);
 }
 
-/// Whether the payload can be taken for `MessagePack` without being told: it is nothing but whole
-/// values of which the first is a map that begins with a text as a key, and no UTF-8. Arrays are
-/// not recognised: they may be CBOR's.
+/// Whether the payload can be taken for `MessagePack` without being told: it is one whole map that
+/// begins with a text as a key, and no UTF-8. Arrays are not recognised: they may be CBOR's.
 pub fn looks_like(payload: &[u8]) -> bool {
     let begins = matches!(
         payload,

@@ -57,15 +57,9 @@ pub(crate) fn decode<'p>(
     Decoder { walk: Walk::new(tokens, tree), offers, index: 0, len }.run();
 }
 
-/// Whether the payload is nothing but whole values.
+/// Whether the payload is one whole value and nothing else.
 pub(crate) fn is_whole<'p>(tokens: &mut impl Tokens<'p>) -> bool {
-    let mut arena = String::new();
-    while !tokens.is_at_end() {
-        if skip(tokens, &mut arena, 0).is_err() {
-            return false;
-        }
-    }
-    true
+    skip(tokens, &mut String::new(), 0).is_ok() && tokens.is_at_end()
 }
 
 /// Goes to the end of the value that starts here.
