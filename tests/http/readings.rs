@@ -167,7 +167,7 @@ async fn formats_are_chosen_by_their_content_type() {
     ] {
         let answer = ask(inside.port, PATH, &[("content-type", content_type)], body).await;
         assert_eq!(answer.status, 204, "{content_type}: {answer:?}");
-        assert_eq!(inside.lines().await, [format!("{series} t=1 1700000000000000000")]);
+        assert_eq!(inside.lines().await, [format!("{series} t=1.0 1700000000000000000")]);
     }
     let cbor = [("content-type", "application/cbor")];
     let answer = ask(inside.port, PATH, &cbor, b"\xA1\x61t\x01").await;
