@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::{Precision, Time, Timestamp, refusal::Beyond};
+use crate::{
+    Mapping, Precision, Reason, Time, Timestamp, decimal::Decimal, refusal::Beyond,
+    timestamp::LocalTime,
+};
 
 /// Handed to every decoder. The route (rule, preset, default) or the endpoint fills it in.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +30,8 @@ pub struct Context<'a> {
     pub depth_max: usize,
     /// Keys allowed in one JSON reading.
     pub keys_max: usize,
+    /// What the rule says about the inside of the payload.
+    pub mapping: Option<&'a Mapping>,
 }
 
 impl Context<'static> {
@@ -42,6 +47,7 @@ impl Context<'static> {
             device_required: false,
             depth_max: 32,
             keys_max: 1024,
+            mapping: None,
         }
     }
 }
@@ -100,5 +106,31 @@ impl TimeLimits {
         } else {
             None
         }
+    }
+}
+
+impl Context<'_> {
+    /// `None`: a clock that was never set.
+    pub(crate) fn time_of_number(&self, text: &str) -> Result<Option<Timestamp>, Reason> {
+        Ok(self.trusted(Timestamp::from_epoch_text(text, self.precision)?))
+    }
+
+    /// `None`: no time at all, or one that says too little.
+    pub(crate) fn time_of_text(&self, text: &str) -> Result<Option<Timestamp>, Reason> {
+        let text = text.trim_ascii();
+        if Decimal::parse(text).is_some() {
+            return self.time_of_number(text);
+        }
+        let at = Timestamp::from_rfc3339(text).or_else(|| {
+            let zone = self.mapping?.zone.as_deref()?;
+            zone.instant(LocalTime::parse(text)?, self.arrival)
+        });
+        Ok(at.and_then(|at| self.trusted(at)))
+    }
+
+    /// `None`: a clock that was never set.
+    pub(crate) fn trusted(&self, at: Timestamp) -> Option<Timestamp> {
+        let from = self.mapping.and_then(|mapping| mapping.trusted_from);
+        Some(at).filter(|at| from.is_none_or(|from| from <= *at))
     }
 }

@@ -11,6 +11,7 @@ mod fault;
 pub mod frame;
 pub mod json;
 pub mod line;
+pub mod mapping;
 pub mod msgpack;
 mod names;
 mod offer;
@@ -28,6 +29,7 @@ mod tree;
 pub mod value;
 
 pub use context::{Context, TimeLimits, WhenBeyond};
+pub use mapping::Mapping;
 pub use reading::{Reading, ReadingRef};
 pub use readings::{Limits, Place, Readings};
 pub use refusal::{Beyond, Kind, Reason, Rejects};

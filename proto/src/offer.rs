@@ -4,8 +4,9 @@
 use std::{mem, time::Duration};
 
 use crate::{
-    Beyond, Context, Kind, Limits, Place, ReadingRef, Readings, Reason, Rejects, Time, ValueRef,
-    WhenBeyond,
+    Beyond, Context, Kind, Limits, Mapping, Place, ReadingRef, Readings, Reason, Rejects, Time,
+    ValueRef, WhenBeyond,
+    mapping::fields::{Fields, Raw},
     names::short,
     scratch::{Scratch, reuse},
 };
@@ -51,8 +52,42 @@ impl<'o> Offers<'o> {
         *self.out.limits()
     }
 
-    /// True if the reading was taken.
+    /// What a format without structure found: the rule's fields are still to be seen to. True if the
+    /// reading was taken.
     pub(crate) fn offer(&mut self, parts: Parts<'_, '_>, place: Place) -> bool {
+        let rules = self.context.mapping.and_then(Mapping::flat_fields);
+        match rules {
+            None => self.put(parts, place),
+            Some(rules) => self.offer_by(rules, parts, place),
+        }
+    }
+
+    fn offer_by(&mut self, rules: &Fields, parts: Parts<'_, '_>, place: Place) -> bool {
+        let index = place.index;
+        let (mut kept, mut bad) = (Vec::with_capacity(parts.fields.len()), Vec::new());
+        for &(name, value) in parts.fields.iter().filter(|(name, _)| rules.takes(name)) {
+            match rules.value(name, Raw::Value(value)) {
+                Ok(value) => kept.push((rules.name(name), value)),
+                Err(reason) => bad.push((name, reason)),
+            }
+        }
+        if kept.is_empty() && !parts.fields.is_empty() {
+            match bad.into_iter().next() {
+                Some((_, reason)) => self.refuse(place, reason),
+                None => self.nothing(),
+            }
+            return false;
+        }
+        let fields: Vec<_> = kept.iter().map(|(name, value)| (*name, value.value())).collect();
+        let taken = self.put(Parts { fields: &fields, ..parts }, place);
+        for (name, reason) in bad.into_iter().filter(|_| taken) {
+            self.leave_out(index, name, reason);
+        }
+        taken
+    }
+
+    /// A reading whose fields are as they are to be stored.
+    pub(crate) fn put(&mut self, parts: Parts<'_, '_>, place: Place) -> bool {
         let time = match self.judge_time(parts.time) {
             Ok(time) => time,
             Err(reason) => {

@@ -14,6 +14,7 @@
 //! as its brackets close, a broken line itself as long as the next one begins with `{`.
 
 pub(crate) mod flat;
+mod nested;
 pub(crate) mod scan;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ mod tests;
 use crate::{
     Context, Kind, Place, Readings, Reason, Rejects,
     fault::Fault,
+    mapping::{nested::Nested, read},
     offer::Offers,
     tree::shape::{self, Defaults},
 };
@@ -29,11 +31,13 @@ use flat::Flat;
 pub fn decode(payload: &[u8], context: &Context<'_>, out: &mut Readings, bad: &mut Rejects) {
     let offers = Offers::new(context, out, bad);
     let flat = Flat::new(payload, context, &offers.limits());
-    Decoder { flat, offers, index: 0 }.run();
+    Decoder { flat, nested: None, offers, index: 0 }.run();
 }
 
 struct Decoder<'p, 'o> {
     flat: Flat<'p>,
+    /// For rules that look inside.
+    nested: Option<Nested<'p>>,
     offers: Offers<'o>,
     /// Of the next reading.
     index: u32,
@@ -105,6 +109,9 @@ impl Decoder<'_, '_> {
 
     fn object(&mut self, defaults: Option<&Defaults>) -> Result<(), Fault> {
         let start = self.flat.scan.at;
+        if defaults.is_none() && self.mapped_object()? {
+            return Ok(());
+        }
         self.flat.outermost_object(defaults.is_none())?;
         let end = self.flat.scan.at;
         let Some(batch) = self.flat.batch.take() else {
@@ -126,6 +133,24 @@ impl Decoder<'_, '_> {
         }
         self.flat.scan.at = end;
         Ok(())
+    }
+
+    /// What a rule says that looks inside. False: there is none, or it does not concern this object.
+    fn mapped_object(&mut self) -> Result<bool, Fault> {
+        let context = self.offers.context;
+        let Some(mapping) = context.mapping.filter(|mapping| mapping.is_structural()) else {
+            return Ok(false);
+        };
+        let start = self.flat.scan.at;
+        let nested = self.nested.get_or_insert_with(|| Nested::new(context));
+        nested::read(&mut self.flat.scan, nested)?;
+        if mapping.takes_explicit() && nested.is_explicit() {
+            self.flat.scan.at = start;
+            return Ok(false);
+        }
+        let span = start..self.flat.scan.at;
+        read::offer(nested, mapping, &span, &mut self.index, &mut self.offers);
+        Ok(true)
     }
 
     fn lone_value(&mut self) -> Result<(), Fault> {

@@ -1,8 +1,11 @@
 //! Points in time: nanoseconds since 1970-01-01T00:00:00Z, as InfluxDB keeps them.
 
+mod local;
 pub(crate) mod text;
 
 use std::time::Duration;
+
+pub use self::local::{LocalTime, Zone};
 
 /// Nanoseconds since the Unix epoch; negative before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

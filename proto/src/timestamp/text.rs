@@ -77,7 +77,7 @@ impl fmt::Display for Timestamp {
     }
 }
 
-fn parse_date(text: &str) -> Option<i64> {
+pub(super) fn parse_date(text: &str) -> Option<i64> {
     let mut parts = text.split('-');
     let (year, month, day) =
         (number(parts.next()?, 4)?, number(parts.next()?, 2)?, number(parts.next()?, 2)?);
@@ -102,7 +102,7 @@ fn parse_time(text: &str) -> Option<i64> {
 }
 
 /// Nanoseconds, and what follows the fraction.
-fn parse_fraction(text: &str) -> Option<(i64, &str)> {
+pub(super) fn parse_fraction(text: &str) -> Option<(i64, &str)> {
     let Some(digits) = text.strip_prefix(['.', ',']) else { return Some((0, text)) };
     let len = digits.bytes().take_while(u8::is_ascii_digit).count();
     let (fraction, rest) = digits.split_at_checked(len)?;
@@ -133,7 +133,7 @@ fn parse_offset(text: &str) -> Option<i64> {
     (hours <= 23 && minutes <= 59).then_some(sign * (hours * 3600 + minutes * 60))
 }
 
-fn number(text: &str, len: usize) -> Option<i64> {
+pub(super) fn number(text: &str, len: usize) -> Option<i64> {
     let digits = text.len() == len && text.bytes().all(|byte| byte.is_ascii_digit());
     if digits { text.parse().ok() } else { None }
 }
@@ -157,7 +157,7 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
 }
 
 /// The inverse: year, month, day.
-fn civil_from_days(days: i64) -> (i64, i64, i64) {
+pub(super) fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
     let year_of_era =

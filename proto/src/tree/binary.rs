@@ -11,7 +11,14 @@ use super::{
     shape::{self, Defaults},
 };
 use crate::{
-    Context, Kind, Place, Readings, Reason, Rejects, fault::Fault, offer::Offers, scratch::Piece,
+    Context, Kind, Place, Readings, Reason, Rejects,
+    fault::Fault,
+    mapping::{
+        nested::{Content, Nested},
+        read,
+    },
+    offer::Offers,
+    scratch::Piece,
 };
 
 /// Nesting up to which the end of a broken element is looked for.
@@ -54,7 +61,7 @@ pub(crate) fn decode<'p>(
 ) {
     let offers = Offers::new(context, out, bad);
     let tree = Tree::new(context, &offers.limits());
-    Decoder { walk: Walk::new(tokens, tree), offers, index: 0, len }.run();
+    Decoder { walk: Walk::new(tokens, tree), nested: None, offers, index: 0, len }.run();
 }
 
 /// Whether the payload is one whole value and nothing else.
@@ -97,6 +104,23 @@ pub(crate) fn more<'p>(tokens: &mut impl Tokens<'p>, count: &mut Count) -> bool 
     }
 }
 
+/// A text, or an integer: its decimal text.
+fn map_key<'p>(tokens: &mut impl Tokens<'p>, arena: &mut String) -> Result<Piece<'p>, Fault> {
+    let at = tokens.at();
+    match tokens.token(arena)? {
+        Token::Scalar(Scalar::Text(text) | Scalar::Number(text)) => Ok(text),
+        Token::Scalar(Scalar::Integer(number)) => {
+            let from = arena.len();
+            arena.push_str(itoa::Buffer::new().format(number));
+            Ok(Piece::Made(from..arena.len()))
+        }
+        _ => {
+            let what = "a key that is neither a text nor an integer";
+            Err(Fault { at, kind: Kind::Undecodable, what })
+        }
+    }
+}
+
 /// Takes values apart into its tree, one after the other.
 #[derive(Debug)]
 pub(crate) struct Walk<'p, T> {
@@ -135,7 +159,7 @@ impl<'p, T: Tokens<'p>> Walk<'p, T> {
     ) -> Result<(), Fault> {
         self.tree.check_depth(depth, self.tokens.at())?;
         while more(&mut self.tokens, &mut count) {
-            let key = self.key()?;
+            let key = map_key(&mut self.tokens, &mut self.tree.arena)?;
             self.tree.count_key(self.tokens.at())?;
             match prefix {
                 None => self.top_member(key)?,
@@ -147,21 +171,6 @@ impl<'p, T: Tokens<'p>> Walk<'p, T> {
             }
         }
         Ok(())
-    }
-
-    /// A text, or an integer: its decimal text.
-    fn key(&mut self) -> Result<Piece<'p>, Fault> {
-        let at = self.tokens.at();
-        match self.tokens.token(&mut self.tree.arena)? {
-            Token::Scalar(Scalar::Text(text) | Scalar::Number(text)) => Ok(text),
-            Token::Scalar(Scalar::Integer(number)) => {
-                Ok(self.tree.made(itoa::Buffer::new().format(number)))
-            }
-            _ => {
-                let what = "a key that is neither a text nor an integer";
-                Err(Fault { at, kind: Kind::Undecodable, what })
-            }
-        }
     }
 
     fn top_member(&mut self, key: Piece<'p>) -> Result<(), Fault> {
@@ -206,6 +215,33 @@ impl<'p, T: Tokens<'p>> Walk<'p, T> {
         Ok(())
     }
 
+    /// The value whose head was read, with its structure. Recursion goes as deep as `Nested` allows.
+    fn nested(
+        &mut self,
+        key: Piece<'p>,
+        token: Token<'p>,
+        into: &mut Nested<'p>,
+    ) -> Result<(), Fault> {
+        let at = self.tokens.at();
+        let (mut count, is_object) = match token {
+            Token::Scalar(value) => return into.add(key, Content::Scalar(value), at),
+            Token::Map(count) => (count, true),
+            Token::Array(count) => (count, false),
+        };
+        into.open(key, is_object, at)?;
+        while more(&mut self.tokens, &mut count) {
+            let key = if is_object {
+                map_key(&mut self.tokens, &mut into.arena)?
+            } else {
+                Piece::Plain("")
+            };
+            let token = self.tokens.token(&mut into.arena)?;
+            self.nested(key, token, into)?;
+        }
+        into.close();
+        Ok(())
+    }
+
     /// Whether the first element of the array whose head was read is a map, or there is none.
     pub(crate) fn is_of_maps(&mut self, mut count: Count) -> bool {
         let at = self.tokens.at();
@@ -218,6 +254,8 @@ impl<'p, T: Tokens<'p>> Walk<'p, T> {
 
 struct Decoder<'p, 'o, T> {
     walk: Walk<'p, T>,
+    /// For rules that look inside.
+    nested: Option<Nested<'p>>,
     offers: Offers<'o>,
     /// Of the next reading.
     index: u32,
@@ -289,6 +327,9 @@ impl<'p, T: Tokens<'p>> Decoder<'p, '_, T> {
         count: Count,
         defaults: Option<&Defaults>,
     ) -> Result<(), Fault> {
+        if defaults.is_none() && self.mapped_map(start, count)? {
+            return Ok(());
+        }
         self.walk.batch_allowed = defaults.is_none();
         self.walk.outermost_map(count)?;
         let end = self.walk.tokens.at();
@@ -312,6 +353,25 @@ impl<'p, T: Tokens<'p>> Decoder<'p, '_, T> {
         }
         self.walk.tokens.seek(end);
         Ok(())
+    }
+
+    /// What a rule says that looks inside. False: there is none, or it does not concern this map.
+    fn mapped_map(&mut self, start: usize, count: Count) -> Result<bool, Fault> {
+        let context = self.offers.context;
+        let Some(mapping) = context.mapping.filter(|mapping| mapping.is_structural()) else {
+            return Ok(false);
+        };
+        let inside = self.walk.tokens.at();
+        let nested = self.nested.get_or_insert_with(|| Nested::new(context));
+        nested.clear();
+        self.walk.nested(Piece::Plain(""), Token::Map(count), nested)?;
+        if mapping.takes_explicit() && nested.is_explicit() {
+            self.walk.tokens.seek(inside);
+            return Ok(false);
+        }
+        let span = start..self.walk.tokens.at();
+        read::offer(nested, mapping, &span, &mut self.index, &mut self.offers);
+        Ok(true)
     }
 
     fn lone_value(&mut self, start: usize, token: Token<'p>) -> Result<(), Fault> {

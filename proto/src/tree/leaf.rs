@@ -3,7 +3,7 @@
 use crate::{Context, Kind, Limits, fault::Fault, scratch::Piece};
 
 /// No configuration may let a payload use up the stack.
-const DEPTH_MAX: usize = 128;
+pub(crate) const DEPTH_MAX: usize = 128;
 
 /// A value that is no container.
 #[derive(Clone, Debug)]
@@ -194,10 +194,10 @@ impl Written {
     pub(crate) fn decimal<'w>(
         &'w mut self,
         value: &'w Scalar<'_>,
-        tree: &'w Tree<'_>,
+        arena: &'w str,
     ) -> Option<&'w str> {
         match value {
-            Scalar::Number(text) => Some(tree.text(text)),
+            Scalar::Number(text) => Some(text.get(arena)),
             Scalar::Integer(number) => Some(self.integer.format(*number)),
             Scalar::Float(number) => Some(self.float.format_finite(*number)),
             _ => None,

@@ -9,4 +9,5 @@ pub(crate) mod shape;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use leaf::{Leaf, Scalar, Tree, Written};
+pub(crate) use leaf::{DEPTH_MAX, Leaf, Scalar, Tree, Written};
+pub(crate) use shape::{is_time, odd_value, time_of};

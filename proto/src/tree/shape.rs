@@ -4,8 +4,7 @@ use std::{borrow::Cow, mem, time::Duration};
 
 use super::{Leaf, Scalar, Tree, Written};
 use crate::{
-    Kind, Place, Reason, Time, Timestamp, ValueRef,
-    decimal::Decimal,
+    Context, Kind, Place, Reason, Time, Timestamp, ValueRef,
     offer::{Offers, Parts},
     scratch::{Scratch, reuse},
     timestamp::text::{age_from_millis_text, out_of_range},
@@ -170,17 +169,12 @@ impl<'s> Shape<'s> {
             Scalar::Text(text) if is_empty_word(tree.text(text)) => return self.empty = true,
             Scalar::Text(text) => ValueRef::Text(tree.text(text)),
             Scalar::Boolean(value) => ValueRef::Boolean(*value),
-            Scalar::NotFinite => ValueRef::Float(f64::NAN),
             // What is too large becomes infinite, and the encoder leaves it out.
             Scalar::Number(text) => ValueRef::Float(tree.text(text).parse().unwrap_or(f64::NAN)),
-            Scalar::Integer(number) => ValueRef::Float(float(*number)),
-            Scalar::Float(number) => ValueRef::Float(*number),
-            // A time that is not the reading's own: its seconds.
-            Scalar::Instant { seconds, nanos } => {
-                ValueRef::Float(float(*seconds) + f64::from(*nanos) / 1e9)
-            }
-            Scalar::Bytes(bytes) => return self.unstorable(name, no_place_for(bytes)),
-            Scalar::Unstorable(what) => return self.unstorable(name, *what),
+            value => match odd_value(value) {
+                Ok(value) => value,
+                Err(reason) => return self.left_out.push((name, reason)),
+            },
         };
         self.fields.push((name, value));
     }
@@ -224,7 +218,7 @@ impl<'s> Shape<'s> {
             return Ok(());
         }
         let mut written = Written::default();
-        let Some(text) = written.decimal(value, tree) else {
+        let Some(text) = written.decimal(value, &tree.arena) else {
             return Err(Reason::new(Kind::Timestamp, "an age that is not a number"));
         };
         self.age = Some(age_from_millis_text(text)?);
@@ -238,24 +232,7 @@ impl<'s> Shape<'s> {
         tree: &Tree<'_>,
         offers: &Offers<'_>,
     ) -> Result<(), Reason> {
-        let precision = offers.context.precision;
-        let mut written = Written::default();
-        match value {
-            Scalar::Instant { seconds, nanos } => self.at = Some(instant(*seconds, *nanos)?),
-            Scalar::Text(text) => {
-                let text = tree.text(text).trim_ascii();
-                if let Some(at) = Timestamp::from_rfc3339(text) {
-                    self.at = Some(at);
-                } else if Decimal::parse(text).is_some() {
-                    self.at = Some(Timestamp::from_epoch_text(text, precision)?);
-                }
-            }
-            value => {
-                if let Some(text) = written.decimal(value, tree) {
-                    self.at = Some(Timestamp::from_epoch_text(text, precision)?);
-                }
-            }
-        }
+        self.at = time_of(value, &tree.arena, offers.context)?.or(self.at);
         Ok(())
     }
 
@@ -296,6 +273,37 @@ impl<'s> Shape<'s> {
     }
 }
 
+/// The field that a value is which has no text and is no boolean.
+pub(crate) fn odd_value(value: &Scalar<'_>) -> Result<ValueRef<'static>, Reason> {
+    match value {
+        Scalar::Integer(number) => Ok(ValueRef::Float(float(*number))),
+        Scalar::Float(number) => Ok(ValueRef::Float(*number)),
+        // A time that is not the reading's own: its seconds.
+        Scalar::Instant { seconds, nanos } => {
+            Ok(ValueRef::Float(float(*seconds) + f64::from(*nanos) / 1e9))
+        }
+        Scalar::Bytes(bytes) => Err(Reason::new(Kind::Value, no_place_for(bytes))),
+        Scalar::Unstorable(what) => Err(Reason::new(Kind::Value, *what)),
+        _ => Ok(ValueRef::Float(f64::NAN)),
+    }
+}
+
+/// When a reading was taken, if the value says so and can be trusted.
+pub(crate) fn time_of(
+    value: &Scalar<'_>,
+    arena: &str,
+    context: &Context<'_>,
+) -> Result<Option<Timestamp>, Reason> {
+    match value {
+        Scalar::Instant { seconds, nanos } => Ok(context.trusted(instant(*seconds, *nanos)?)),
+        Scalar::Text(text) => context.time_of_text(text.get(arena)),
+        value => match Written::default().decimal(value, arena) {
+            Some(text) => context.time_of_number(text),
+            None => Ok(None),
+        },
+    }
+}
+
 fn no_place_for(bytes: &[u8]) -> String {
     format!("{} bytes, which no field can hold", bytes.len())
 }
@@ -311,6 +319,6 @@ fn float(number: i64) -> f64 {
     number as f64
 }
 
-fn is_time(name: &str) -> bool {
+pub(crate) fn is_time(name: &str) -> bool {
     ["ts", "time", "timestamp"].iter().any(|known| name.eq_ignore_ascii_case(known))
 }
