@@ -31,6 +31,7 @@ mod outputs;
 #[cfg(feature = "faults")]
 mod panics;
 mod parts;
+mod reference;
 mod resends;
 mod shutdown;
 mod support;

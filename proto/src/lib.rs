@@ -5,6 +5,7 @@
 //! ```
 
 pub mod cbor;
+pub mod collectd;
 pub mod context;
 mod decimal;
 mod fault;

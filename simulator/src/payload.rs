@@ -239,6 +239,7 @@ mod tests {
             device_required: true,
             depth_max: 32,
             keys_max: 1024,
+            mapping: None,
         };
         let mut readings = Readings::new(Limits::default());
         let mut bad = Rejects::default();

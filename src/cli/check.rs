@@ -9,6 +9,7 @@ use super::{ConfigFile, Ending, complain, say};
 use crate::intake::{
     Limits,
     explain::{self, Explained},
+    presets::Preset,
     route::Routes,
     stamp::{Clock as _, SystemClock},
 };
@@ -42,7 +43,7 @@ fn check_config(path: &std::path::Path) -> Ending {
     }
 }
 
-/// Without a configuration the defaults answer: no rules, no tags.
+/// Without a configuration the defaults answer: no rules, no tags, every preset.
 fn check_payload(path: &std::path::Path, topic: &str, payload: &str) -> anyhow::Result<Ending> {
     let payload = match payload.strip_prefix('@') {
         Some(file) => fs::read(PathBuf::from(file)).with_context(|| file.to_owned())?,
@@ -61,7 +62,8 @@ fn check_payload(path: &std::path::Path, topic: &str, payload: &str) -> anyhow::
             Err(ending) => return Ok(ending),
         }
     } else {
-        explain::message(&Routes::default(), &[], &Limits::default(), (topic, &payload), now)
+        let routes = Routes::with_presets(Vec::new(), Preset::ALL).unwrap_or_default();
+        explain::message(&routes, &[], &Limits::default(), (topic, &payload), now)
     };
     Ok(show(&shown))
 }

@@ -13,6 +13,7 @@
 mod broker;
 mod house;
 mod listen;
+mod mapping;
 mod nearest;
 mod output;
 mod place;
@@ -129,7 +130,11 @@ fn read(root: Table<'_>) -> Config {
         mqtt: listen::mqtt(root.table("mqtt")),
         http: listen::http(root.table("http")),
         brokers: broker::brokers(root.tables("broker")),
-        routes: rule::routes(root.tables("rule"), intake.times),
+        routes: rule::routes(
+            root.tables("rule"),
+            intake.times,
+            &rule::presets(root.table("presets")),
+        ),
         intake,
         journal: house::journal(root.table("journal")),
         clock: house::clock(root.table("clock")),

@@ -1,11 +1,15 @@
-//! `[[rule]]`: topic to measurement, tags, fields.
+//! `[[rule]]`: topic to measurement, tags, fields; and `[presets]`.
 
 use std::time::Duration;
 
 use proto::{Precision, TimeLimits, WhenBeyond};
 
+use super::mapping;
+use super::nearest::nearest;
 use super::table::Table;
+use super::value::list;
 use crate::intake::Format;
+use crate::intake::presets::Preset;
 use crate::intake::route::{Part, Routes, Rule};
 
 const FORMATS: &[(&str, Format)] = &[
@@ -27,9 +31,9 @@ const PRECISIONS: &[(&str, Precision)] = &[
     ("ns", Precision::Nanoseconds),
 ];
 
-pub(super) fn routes(tables: Vec<Table<'_>>, times: TimeLimits) -> Routes {
+pub(super) fn routes(tables: Vec<Table<'_>>, times: TimeLimits, presets: &[Preset]) -> Routes {
     let rules = tables.iter().map(|table| rule(table, times)).collect();
-    let routes = Routes::compile(rules).unwrap_or_else(|errors| {
+    let routes = Routes::with_presets(rules, presets).unwrap_or_else(|errors| {
         for error in errors {
             let Some(table) = tables.get(error.rule) else { continue };
             match error.part {
@@ -38,6 +42,8 @@ pub(super) fn routes(tables: Vec<Table<'_>>, times: TimeLimits) -> Routes {
                 Part::Topic(at) => table.wrong_inside("topic", at, error.what),
                 Part::Measurement => table.wrong("measurement", error.what),
                 Part::Tag(name) => table.table("tags").wrong(&name, error.what),
+                Part::TagFrom(name) => table.table("tags_from").wrong(&name, error.what),
+                Part::Split => table.wrong("split", error.what),
             }
         }
         Routes::default()
@@ -61,7 +67,9 @@ fn rule(table: &Table<'_>, mut times: TimeLimits) -> Rule {
     let topic = table.opt_text("topic");
     table.missing("topic", "write for example topic = \"garden/{device}/{field}\"");
     let mut drop = false;
-    table.flag("drop", &mut drop);
+    if !mapping::is_list(table, "drop") {
+        table.flag("drop", &mut drop);
+    }
     time_limits(table, &mut times);
     let has_own = TIMES.iter().any(|key| table.has(key));
     let rule = Rule {
@@ -72,10 +80,13 @@ fn rule(table: &Table<'_>, mut times: TimeLimits) -> Rule {
         format: table.choice("format", FORMATS).unwrap_or_default(),
         precision: table.choice("precision", PRECISIONS),
         drop,
+        mapping: mapping::mapping(table),
+        preset: None,
     };
     if drop {
-        for key in ["measurement", "tags", "format", "precision"].iter().chain(TIMES) {
-            if table.has(key) {
+        let own = ["measurement", "tags", "format", "precision"];
+        for key in own.iter().chain(TIMES).chain(&mapping::KEYS) {
+            if table.has(key) && *key != "drop" {
                 table.wrong(
                     key,
                     format!("a rule with `drop = true` stores nothing, so `{key}` has no use"),
@@ -84,4 +95,23 @@ fn rule(table: &Table<'_>, mut times: TimeLimits) -> Rule {
         }
     }
     rule
+}
+
+/// All of them, but for those that are off.
+pub(super) fn presets(table: Table<'_>) -> Vec<Preset> {
+    let names: Vec<_> = Preset::ALL.iter().map(|preset| preset.name()).collect();
+    let mut presets = Preset::ALL.to_vec();
+    for (typed, at) in table.texts("off").unwrap_or_default() {
+        if names.contains(&typed.as_str()) {
+            presets.retain(|preset| preset.name() != typed);
+            continue;
+        }
+        let hint = match nearest(&typed, &names) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => format!("there are {}", list(&names)),
+        };
+        table.problem_at(at, format!("`{typed}` is no preset; {hint}"));
+    }
+    table.done();
+    presets
 }

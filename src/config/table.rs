@@ -191,16 +191,29 @@ impl<'t> Table<'t> {
         })
     }
 
-    /// Names and texts, as in `tags = { site = "x" }`, with where each stands.
+    /// Names and texts, as in `tags = { site = "x" }`.
     pub(super) fn pairs(&self) -> Vec<(String, String)> {
-        let mut pairs = Vec::new();
+        self.entries(text)
+    }
+
+    /// A table whose names are free, as in `scale = { voltage = 0.001 }`.
+    pub(super) fn entries<T>(
+        &self,
+        meaning: impl Fn(&DeValue<'t>) -> Result<T, String>,
+    ) -> Vec<(String, T)> {
+        let mut entries = Vec::new();
         for (name, value) in self.entries.into_iter().flatten() {
-            match text(value.get_ref()) {
-                Ok(text) => pairs.push((name.get_ref().to_string(), text)),
+            match meaning(value.get_ref()) {
+                Ok(read) => entries.push((name.get_ref().to_string(), read)),
                 Err(problem) => self.problem(value, problem),
             }
         }
-        pairs
+        entries
+    }
+
+    /// A value, without asking for its key.
+    pub(super) fn peek(&self, key: &str) -> Option<&'t DeValue<'t>> {
+        self.entries.and_then(|entries| entries.get(key)).map(Spanned::get_ref)
     }
 
     pub(super) fn flag(&self, key: &'static str, target: &mut bool) {

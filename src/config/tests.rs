@@ -2,6 +2,7 @@
 
 mod examples;
 mod mistakes;
+mod rules;
 
 use std::time::Duration;
 
@@ -72,7 +73,7 @@ fn values_are_what_was_typed() {
     assert_eq!(config.journal.dir(), Path::new("/etc/tidegate/j"));
     assert_eq!(config.journal.options(u64::MAX, 0).bytes_max, 64 * 1024 * 1024);
     assert_eq!(config.outputs[0].start, journal::Start::New);
-    let intake::route::Route::Take(matched) = config.routes.find("a/d1") else { panic!() };
+    let intake::route::Route::Take(matched) = config.routes.route("a/d1", b"1") else { panic!() };
     assert_eq!(matched.tags, [("device", "d1"), ("k", "v")]);
 }
 

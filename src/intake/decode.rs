@@ -14,7 +14,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use proto::{Context, Kind, Readings, Reason, Rejects};
-use proto::{cbor, frame, json, line, msgpack, plain, senml, sparkplug};
+use proto::{cbor, collectd, frame, json, line, msgpack, plain, senml, sparkplug};
 
 use super::Format;
 
@@ -70,6 +70,7 @@ fn run(
         Format::Senml => senml::decode(payload, context, out, bad),
         Format::Sparkplug => sparkplug::decode(payload, context, out, bad),
         Format::Line => line::decode(payload, context, out, bad),
+        Format::Collectd => collectd::decode(payload, context, out, bad),
         Format::Plain | Format::Auto => plain::decode(payload, context, out, bad),
     }
 }

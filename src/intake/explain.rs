@@ -32,8 +32,9 @@ pub fn message(
     (topic, payload): (&str, &[u8]),
     now: Timestamp,
 ) -> Explained {
-    let rule = rule(routes, topic);
-    let Route::Take(matched) = routes.find(topic) else {
+    let route = routes.route(topic, payload);
+    let rule = rule(&route);
+    let Route::Take(matched) = route else {
         return Explained { rule, is_filtered: true, ..Explained::default() };
     };
     let meaning = Meaning { routes, limits, site_tags, judges_times: true };
@@ -58,14 +59,13 @@ pub fn body(format: Format, payload: &[u8], limits: &Limits, now: Timestamp) -> 
     told(limits, now, |out, bad| meaning.body(&body, now, out, bad))
 }
 
-/// What gives a topic its meaning, in words.
-pub(super) fn rule(routes: &Routes, topic: &str) -> String {
-    match routes.find(topic) {
-        Route::Ignore(rule) => format!("rule `{}` filters this topic", rule.topic),
-        Route::Take(matched) => matched.rule.map_or_else(
-            || "no rule matches: the default route".to_owned(),
-            |rule| format!("rule `{}`", rule.topic),
-        ),
+/// What gives a message its meaning, in words.
+pub(super) fn rule(route: &Route<'_>) -> String {
+    match route {
+        Route::Ignore(rule) => format!("{rule} filters this"),
+        Route::Take(matched) => matched
+            .rule
+            .map_or_else(|| "no rule matches: the default route".to_owned(), ToString::to_string),
     }
 }
 

@@ -317,7 +317,8 @@ impl Content {
             let watchers = intake.watchers();
             if watchers.is_watched() {
                 let (readings, rejects) = (scratch.bytes(), &self.rejects);
-                watchers.saw(&watch::Payload { source, topic, routes, readings, rejects });
+                let bytes = payload;
+                watchers.saw(&watch::Payload { source, topic, bytes, routes, readings, rejects });
             }
             let passed = u32::try_from(self.passing).unwrap_or(u32::MAX).min(scratch.count());
             let rest = parts::after(scratch.bytes(), passed);

@@ -4,13 +4,11 @@
 use proto::{Context, Readings, Rejects, TimeLimits, Timestamp};
 
 use super::decode::{self, Named};
-use super::route::{Matched, Route, Routes};
+use super::route::{FIELD, Matched, Route, Routes};
 use super::{Body, Limits};
 
 /// The measurement of a message that no rule gives another.
 const MEASUREMENT: &str = "mqtt";
-/// The field of a plain value that no rule gives a name.
-const FIELD: &str = "value";
 /// Where a body names no measurement.
 const BODY_MEASUREMENT: &str = "readings";
 
@@ -34,7 +32,7 @@ impl<'m> Meaning<'m> {
         out: &mut Readings,
         bad: &mut Rejects,
     ) {
-        match self.routes.find(topic) {
+        match self.routes.route(topic, payload) {
             Route::Take(matched) => self.matched(matched, payload, arrival, out, bad),
             Route::Ignore(_) => {}
         }
@@ -57,6 +55,8 @@ impl<'m> Meaning<'m> {
             tags: &self.with_site_tags(matched.tags),
             precision: matched.precision,
             times: self.times(matched.times),
+            field: &matched.value,
+            mapping: matched.mapping,
             ..self.context(arrival)
         };
         let named = Named { measurement: matched.measurement, field: matched.field };
@@ -94,6 +94,7 @@ impl<'m> Meaning<'m> {
             device_required: false,
             depth_max: self.limits.json_depth_max,
             keys_max: self.limits.json_keys_max,
+            mapping: None,
         }
     }
 

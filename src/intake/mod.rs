@@ -8,7 +8,7 @@
 //! The books: what was refused is counted in the submission that carries it; what was filtered or
 //! dropped needs no durability of its own, so its count rides with whatever is submitted next.
 //!
-//! Left out for now: presets, what is known of single devices.
+//! Left out for now: what is known of single devices.
 
 mod budget;
 pub mod clock;
@@ -17,6 +17,7 @@ pub mod explain;
 mod gather;
 mod meaning;
 mod parts;
+pub mod presets;
 mod refusals;
 pub mod resends;
 pub mod route;
@@ -62,6 +63,8 @@ pub enum Format {
     Plain,
     Line,
     Frame,
+    /// `time:value:value`, of collectd's `mqtt` plugin.
+    Collectd,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -99,6 +99,7 @@ pub struct Watch {
 pub(super) struct Payload<'a> {
     pub(super) source: &'a str,
     pub(super) topic: &'a str,
+    pub(super) bytes: &'a [u8],
     /// The routes that gave its topic a meaning.
     pub(super) routes: Option<&'a Routes>,
     /// In frame form, stamped.
@@ -213,9 +214,9 @@ fn told(payload: &Payload<'_>) -> Seen {
     let mut seen = Seen {
         source: payload.source.to_owned(),
         topic: payload.topic.to_owned(),
-        rule: payload
-            .routes
-            .map_or_else(String::new, |routes| explain::rule(routes, payload.topic)),
+        rule: payload.routes.map_or_else(String::new, |routes| {
+            explain::rule(&routes.route(payload.topic, payload.bytes))
+        }),
         filtered: lines.is_empty() && refused.is_empty(),
         ..Seen::default()
     };
@@ -257,6 +258,7 @@ mod tests {
             device_required: false,
             depth_max: 8,
             keys_max: 8,
+            mapping: None,
         };
         let named = Named::default();
         decode(Format::Auto, payload.as_bytes(), &context, named, &mut readings, &mut rejects);
@@ -264,6 +266,7 @@ mod tests {
         watchers.saw(&Payload {
             source: "mqtt",
             topic,
+            bytes: payload.as_bytes(),
             routes: Some(&routes),
             readings: readings.bytes(),
             rejects: &rejects,
@@ -366,8 +369,14 @@ mod tests {
     #[test]
     fn an_empty_payload_is_told_as_filtered() {
         let rejects = Rejects::default();
-        let payload =
-            Payload { source: "mqtt", topic: "a", routes: None, readings: &[], rejects: &rejects };
+        let payload = Payload {
+            source: "mqtt",
+            topic: "a",
+            bytes: b"",
+            routes: None,
+            readings: &[],
+            rejects: &rejects,
+        };
         assert!(told(&payload).filtered);
         let mut rejects = Rejects::default();
         rejects.reading(0, 0..0, Reason::new(Kind::Internal, "why"));

@@ -46,7 +46,8 @@ pub struct Scale {
 impl Scale {
     pub fn new(factor: f64) -> Self {
         let divisor = (1.0 / factor).round();
-        let is_exact = divisor.abs() > 1.0 && 1.0 / divisor == factor;
+        // The very number: anything else would be another factor.
+        let is_exact = divisor.abs() > 1.0 && (1.0 / divisor).to_bits() == factor.to_bits();
         Self { factor, divisor: is_exact.then_some(divisor) }
     }
 

@@ -290,6 +290,7 @@ impl<'r> Reader<'r, '_> {
     ) -> Result<(), Reason> {
         let rules = &subject.case.fields;
         let (mut kept, mut bad) = (Vec::with_capacity(collected.fields.len()), Vec::new());
+        let mut kept_own = 0;
         for (nth, (name, at)) in collected.fields.iter().enumerate() {
             let name = collected.names.get(name.clone()).unwrap_or_default();
             // A list of names is not about what the rule names itself.
@@ -298,11 +299,16 @@ impl<'r> Reader<'r, '_> {
             }
             let raw = self.scalar(*at).map_or(Ok(None), |value| self.raw(value));
             match raw.and_then(|raw| raw.map(|raw| rules.value(name, raw)).transpose()) {
-                Ok(value) => kept.extend(value.map(|value| (rules.name(name), value))),
+                Ok(Some(value)) => {
+                    kept.push((rules.name(name), value));
+                    kept_own += usize::from(nth < collected.own);
+                }
+                Ok(None) => {}
                 Err(reason) => bad.push((name, reason)),
             }
         }
-        if kept.is_empty() {
+        // What comes from elsewhere makes no part of a payload a reading.
+        if kept.is_empty() || (subject.case.split.is_some() && kept_own == 0) {
             return bad.into_iter().next().map_or(Ok(()), |(_, reason)| Err(reason));
         }
         self.check_device(subject, found)?;

@@ -325,7 +325,8 @@ fn number(label: &str, leaf: &Leaf<'_>, tree: &Tree<'_>) -> Result<Number, Reaso
     match &leaf.value {
         Scalar::NotFinite => Ok(Number { float: f64::NAN, decimal: None }),
         value => {
-            let text = written.decimal(value, &tree.arena).ok_or_else(|| wrong_type(label, "a number"))?;
+            let text =
+                written.decimal(value, &tree.arena).ok_or_else(|| wrong_type(label, "a number"))?;
             Ok(Number { float: text.parse().unwrap_or(f64::NAN), decimal: Decimal::parse(text) })
         }
     }

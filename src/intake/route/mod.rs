@@ -1,26 +1,31 @@
-//! Topic to rule: the first rule that matches takes the message.
+//! Topic to rule: the first rule that matches takes the message; where none does, a preset's.
 //!
 //! No rule: measurement `mqtt`, tag `topic` = the whole topic, so that no two topics can meet in
 //! one series. Topics of a broker's own (`$SYS/...`) are filtered, unless a rule names them from
 //! the start: wildcards do not take them.
-//!
-//! Left out for now: presets; renaming, scaling, typing fields; zones.
 
 mod pattern;
 #[cfg(test)]
 mod tests;
 mod tree;
+pub(crate) mod zone;
 
-use proto::{Precision, TimeLimits};
+use std::{borrow::Cow, fmt};
+
+use proto::{Mapping, Precision, TimeLimits};
 
 use self::pattern::{Capture, Level};
 use self::tree::Tree;
 use super::Format;
+use super::presets::{Look, Preset, Seen};
 
-pub(crate) use self::pattern::{tag_name_problem, tag_value_problem};
+pub(crate) use self::pattern::{field_name_problem, tag_name_problem, tag_value_problem};
 
-/// One `[[rule]]`, as meant by its author.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// The field of a plain value that no rule gives a name.
+pub(super) const FIELD: &str = "value";
+
+/// One `[[rule]]`, as meant by its author; or one of a preset.
+#[derive(Clone, Debug, Default)]
 pub struct Rule {
     pub topic: String,
     /// `None`: `{measurement}` if captured, else `mqtt`, or the format's own (`senml`).
@@ -34,6 +39,20 @@ pub struct Rule {
     pub times: Option<TimeLimits>,
     /// Filtered: acknowledged, counted, not stored.
     pub drop: bool,
+    /// What it says about the inside of a payload.
+    pub mapping: Option<Mapping>,
+    /// The preset that it belongs to; `None`: the operator's own.
+    pub preset: Option<Preset>,
+}
+
+/// For a person: which rule this is.
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.preset {
+            None => write!(f, "rule `{}`", self.topic),
+            Some(preset) => write!(f, "preset `{}`, rule `{}`", preset.name(), self.topic),
+        }
+    }
 }
 
 /// What is wrong with one rule.
@@ -54,6 +73,9 @@ pub enum Part {
     Topic(usize),
     Measurement,
     Tag(String),
+    /// A tag whose value stands in the payload.
+    TagFrom(String),
+    Split,
 }
 
 /// What becomes of a message.
@@ -73,44 +95,60 @@ pub struct Matched<'a> {
     pub measurement: Option<&'a str>,
     /// `{field}`, if captured.
     pub field: Option<&'a str>,
+    /// What a value without a name is called.
+    pub value: Cow<'a, str>,
     pub tags: Vec<(&'a str, &'a str)>,
     pub format: Format,
     pub precision: Option<Precision>,
     pub times: Option<TimeLimits>,
+    pub mapping: Option<&'a Mapping>,
+    /// What a preset's rule has to say once it sees the payload.
+    look: Option<Look>,
 }
 
 /// All rules, compiled once.
 #[derive(Debug)]
 pub struct Routes {
-    rules: Vec<Compiled>,
-    tree: Tree,
+    own: Table,
+    presets: Table,
     /// Stands for what is built in, where a rule is asked for.
     system: Rule,
+}
+
+/// Rules in their order, and the tree that finds the first of them.
+#[derive(Debug, Default)]
+struct Table {
+    rules: Vec<Compiled>,
+    tree: Tree,
 }
 
 #[derive(Debug)]
 struct Compiled {
     rule: Rule,
     levels: Vec<Level>,
+    look: Option<Look>,
 }
 
+/// No rules and no presets: every topic has the default route.
 impl Default for Routes {
     fn default() -> Self {
         let system = Rule { topic: "$...".into(), drop: true, ..Rule::default() };
-        Self { rules: Vec::new(), tree: Tree::new(), system }
+        Self { own: Table::default(), presets: Table::default(), system }
     }
 }
 
 impl Routes {
-    /// Checks every rule and reports all that is wrong with them.
+    /// As `with_presets`, with none.
     pub fn compile(rules: Vec<Rule>) -> Result<Self, Vec<RuleError>> {
+        Self::with_presets(rules, &[])
+    }
+
+    /// Checks every rule and reports all that is wrong with them. The presets are tried after them.
+    pub fn with_presets(rules: Vec<Rule>, presets: &[Preset]) -> Result<Self, Vec<RuleError>> {
         let mut routes = Self::default();
         let mut errors = Vec::new();
         for (number, rule) in rules.into_iter().enumerate() {
-            let (compiled, problems) = compile(rule, &routes);
-            if problems.is_empty() {
-                routes.tree.insert(number, &compiled.levels);
-            }
+            let (compiled, problems) = compile(rule, &routes.own);
             let topic = &compiled.rule.topic;
             errors.extend(problems.into_iter().map(|(part, what)| RuleError {
                 rule: number,
@@ -118,26 +156,61 @@ impl Routes {
                 part,
                 what,
             }));
-            routes.rules.push(compiled);
+            routes.own.add(compiled);
+        }
+        for preset in presets {
+            for (rule, look) in preset.rules() {
+                let (compiled, problems) = compile(rule, &Table::default());
+                debug_assert!(problems.is_empty(), "{}: {problems:?}", compiled.rule);
+                routes.presets.add(Compiled { look, ..compiled });
+            }
         }
         if errors.is_empty() { Ok(routes) } else { Err(errors) }
     }
 
+    /// What becomes of this message.
+    pub fn route<'a>(&'a self, topic: &'a str, payload: &[u8]) -> Route<'a> {
+        let mut matched = match self.find(topic) {
+            Route::Take(matched) => matched,
+            ignored @ Route::Ignore(_) => return ignored,
+        };
+        let Some(look) = matched.look.take() else { return Route::Take(matched) };
+        match (look(&mut matched, payload), matched.rule) {
+            (Seen::Take, _) => Route::Take(matched),
+            (Seen::Nothing, Some(rule)) => Route::Ignore(rule),
+            (Seen::NotOurs, _) | (Seen::Nothing, None) => Route::Take(unmatched(topic)),
+        }
+    }
+
     /// Costs a look-up per level of the topic, however many rules there are.
-    pub fn find<'a>(&'a self, topic: &'a str) -> Route<'a> {
-        match self.tree.find(topic).and_then(|number| self.rules.get(number)) {
-            Some(compiled) if compiled.rule.drop => Route::Ignore(&compiled.rule),
+    fn find<'a>(&'a self, topic: &'a str) -> Route<'a> {
+        match self.own.find(topic).or_else(|| self.presets.find(topic)) {
+            Some(compiled) if compiled.rule.drop && compiled.look.is_none() => {
+                Route::Ignore(&compiled.rule)
+            }
             Some(compiled) => Route::Take(compiled.matched(topic)),
             None if topic.starts_with('$') => Route::Ignore(&self.system),
             None => Route::Take(unmatched(topic)),
         }
     }
-}
 
-impl Routes {
     /// Whether one of the rules takes this topic, be it to drop it.
     pub(super) fn names(&self, topic: &str) -> bool {
-        self.tree.find(topic).is_some()
+        self.own.find(topic).is_some()
+    }
+}
+
+impl Table {
+    /// One without levels is wrong, and takes nothing.
+    fn add(&mut self, compiled: Compiled) {
+        if !compiled.levels.is_empty() {
+            self.tree.insert(self.rules.len(), &compiled.levels);
+        }
+        self.rules.push(compiled);
+    }
+
+    fn find(&self, topic: &str) -> Option<&Compiled> {
+        self.tree.find(topic).and_then(|number| self.rules.get(number))
     }
 }
 
@@ -146,21 +219,25 @@ fn unmatched(topic: &str) -> Matched<'_> {
         rule: None,
         measurement: None,
         field: None,
+        value: FIELD.into(),
         tags: vec![("topic", topic)],
         format: Format::Auto,
         precision: None,
         times: None,
+        mapping: None,
+        look: None,
     }
 }
 
 type Problems = Vec<(Part, String)>;
 
-fn compile(rule: Rule, earlier: &Routes) -> (Compiled, Problems) {
+fn compile(rule: Rule, earlier: &Table) -> (Compiled, Problems) {
     let (levels, mut problems) = match pattern::parse(&rule.topic) {
         Ok(levels) => (levels, Vec::new()),
         Err(error) => (Vec::new(), vec![(Part::Topic(error.at), error.what)]),
     };
     problems.extend(tag_problems(&rule, &levels));
+    problems.extend(found_tag_problems(&rule, &levels));
     if let Some(problem) = measurement_problem(&rule, &levels) {
         problems.push((Part::Measurement, problem));
     }
@@ -174,7 +251,7 @@ fn compile(rule: Rule, earlier: &Routes) -> (Compiled, Problems) {
         );
         problems.push((Part::Topic(0), what));
     }
-    (Compiled { rule, levels }, problems)
+    (Compiled { rule, levels, look: None }, problems)
 }
 
 fn tag_problems(rule: &Rule, levels: &[Level]) -> Problems {
@@ -199,6 +276,31 @@ fn tag_problems(rule: &Rule, levels: &[Level]) -> Problems {
     problems
 }
 
+/// Tags that are found in the payload.
+fn found_tag_problems(rule: &Rule, levels: &[Level]) -> Problems {
+    let Some(mapping) = &rule.mapping else { return Vec::new() };
+    let mut set: Vec<&str> = rule.tags.iter().map(|(name, _)| name.as_str()).collect();
+    set.extend(pattern::captures(levels).filter_map(|capture| match capture {
+        Capture::Tag(name) => Some(&**name),
+        Capture::Measurement | Capture::Field => None,
+    }));
+    let mut problems = Vec::new();
+    for case in &mapping.cases {
+        let mut given = set.clone();
+        let from = case.tags.iter().map(|(name, _)| (name, Part::TagFrom(name.clone())));
+        for (name, part) in from.chain(case.split.iter().map(|name| (name, Part::Split))) {
+            if let Some(what) = tag_name_problem(name) {
+                problems.push((part, what));
+            } else if given.contains(&name.as_str()) {
+                problems.push((part, format!("tag `{name}` is set twice")));
+            } else {
+                given.push(name);
+            }
+        }
+    }
+    problems
+}
+
 fn measurement_problem(rule: &Rule, levels: &[Level]) -> Option<String> {
     let measurement = rule.measurement.as_deref()?;
     if measurement.is_empty() || measurement.chars().any(char::is_control) {
@@ -216,10 +318,13 @@ impl Compiled {
             rule: Some(&self.rule),
             measurement: self.rule.measurement.as_deref(),
             field: None,
+            value: FIELD.into(),
             tags: Vec::with_capacity(self.levels.len() + self.rule.tags.len()),
             format: self.rule.format,
             precision: self.rule.precision,
             times: self.rule.times,
+            mapping: self.rule.mapping.as_ref(),
+            look: self.look,
         };
         let mut rest = topic;
         for level in &self.levels {
@@ -238,6 +343,23 @@ impl Compiled {
 }
 
 impl<'a> Matched<'a> {
+    pub(super) fn tag(&self, name: &str) -> Option<&'a str> {
+        self.tags.iter().find(|(tag, _)| *tag == name).map(|(_, value)| *value)
+    }
+
+    /// Takes a tag away: what it captured was not meant as one.
+    pub(super) fn take_tag(&mut self, name: &str) -> Option<&'a str> {
+        let at = self.tags.iter().position(|(tag, _)| *tag == name)?;
+        Some(self.tags.remove(at).1)
+    }
+
+    pub(super) fn set_tag(&mut self, name: &'a str, value: &'a str) {
+        match self.tags.iter_mut().find(|(tag, _)| *tag == name) {
+            Some(tag) => tag.1 = value,
+            None => self.tags.push((name, value)),
+        }
+    }
+
     fn capture(&mut self, capture: &'a Capture, text: &'a str) {
         match capture {
             Capture::Measurement => self.measurement = Some(text),

@@ -176,6 +176,16 @@ pub(crate) fn tag_name_problem(name: &str) -> Option<String> {
     }
 }
 
+/// Why `name` cannot be a field's name, if it cannot.
+pub(crate) fn field_name_problem(name: &str) -> Option<String> {
+    match name {
+        "" => Some("a field needs a name".into()),
+        "time" => Some("InfluxDB keeps `time` for itself".into()),
+        _ if name.chars().any(char::is_control) => Some("a control character in a name".into()),
+        _ => None,
+    }
+}
+
 /// Why `value` cannot be a tag's value, if it cannot.
 pub(crate) fn tag_value_problem(value: &str) -> Option<String> {
     let is_illegal = value.is_empty() || value.chars().any(char::is_control);

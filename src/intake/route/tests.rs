@@ -78,8 +78,7 @@ fn what_a_rule_sets_is_carried() {
         tags: vec![("hall".into(), "3".into())],
         format: Format::Plain,
         precision: Some(Precision::Seconds),
-        times: None,
-        drop: false,
+        ..Rule::default()
     };
     let routes = Routes::compile(vec![set]).unwrap();
     let Route::Take(matched) = routes.find("m/press") else { panic!("not taken") };
@@ -142,7 +141,7 @@ fn ten_thousand_rules_are_searched_level_by_level() {
     let routes = Routes::compile(rules.collect()).unwrap();
     let topic = "site99/dev99/t";
     assert_eq!(show(&routes, topic), "site99/dev99/{field}: mqtt t");
-    assert!(routes.tree.visited(topic) <= 4, "{} nodes", routes.tree.visited(topic));
+    assert!(routes.own.tree.visited(topic) <= 4, "{} nodes", routes.own.tree.visited(topic));
 }
 
 /// MQTT's matching, written down the slow way.
@@ -193,7 +192,7 @@ proptest! {
         patterns in prop::collection::vec(any_pattern(), 1..12),
         topics in prop::collection::vec(any_topic(), 8),
     ) {
-        let mut tree = Tree::new();
+        let mut tree = Tree::default();
         let parsed: Vec<_> = patterns.iter().map(|p| pattern::parse(p).unwrap()).collect();
         for (number, levels) in parsed.iter().enumerate() {
             tree.insert(number, levels);
@@ -212,7 +211,7 @@ proptest! {
         last in any_pattern(),
         topics in prop::collection::vec(any_topic(), 32),
     ) {
-        let mut tree = Tree::new();
+        let mut tree = Tree::default();
         for (number, topic) in patterns.iter().enumerate() {
             tree.insert(number, &pattern::parse(topic).unwrap());
         }

@@ -6,19 +6,17 @@
 //! cost goes with the levels, not with the number of rules; only rules that mix literals and
 //! wildcards at many levels make it branch, and those are the operator's, not a device's.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt};
 
 use super::pattern::Level;
 
 /// A rule's place in the order of rules.
 pub(super) type Number = usize;
 
-#[derive(Debug)]
 pub(super) struct Tree {
     nodes: Vec<Node>,
 }
 
-#[derive(Debug)]
 struct Node {
     /// The first rule in or below this node.
     least: Number,
@@ -45,11 +43,20 @@ impl Node {
     }
 }
 
-impl Tree {
-    pub(super) fn new() -> Self {
+/// It follows from the rules, which are shown.
+impl fmt::Debug for Tree {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tree").field("nodes", &self.nodes.len()).finish()
+    }
+}
+
+impl Default for Tree {
+    fn default() -> Self {
         Self { nodes: vec![Node::new()] }
     }
+}
 
+impl Tree {
     /// Rules must come in their order.
     pub(super) fn insert(&mut self, number: Number, levels: &[Level]) {
         let mut at = 0;
