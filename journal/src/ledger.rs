@@ -15,6 +15,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::reader::Fates;
+use crate::restart::{Counted, Restart, Restarts};
 use crate::shared::FrameAt;
 
 #[derive(Clone, Debug, Default)]
@@ -28,6 +29,8 @@ pub(crate) struct Ledger {
     pub(crate) fates: Fates,
     /// Payload bytes done with since the journal was opened.
     pub(crate) bytes_done: u64,
+    /// Of an output with a state.
+    pub(crate) restarts: Restarts,
     entries: VecDeque<Entry>,
     /// The first frame that was given up.
     again: Option<u64>,
@@ -73,6 +76,28 @@ pub(crate) struct Way {
 impl Ledger {
     pub(crate) fn new(low: u64, base: u64, passed: u64, fates: Fates) -> Self {
         Self { low, base, passed, fates, ..Self::default() }
+    }
+
+    /// What a record says: the prefix that is done, or where an output with a state goes on.
+    pub(crate) fn recorded(&self) -> Restart {
+        let stateless = || Restart { at: self.counted(), ..Restart::default() };
+        self.restarts.now().cloned().unwrap_or_else(stateless)
+    }
+
+    pub(crate) fn counted(&self) -> Counted {
+        Counted { low: self.low, passed: self.passed, fates: self.fates }
+    }
+
+    /// A new reader goes on where a crash would.
+    pub(crate) fn go_back_to_restart(&mut self) {
+        let Some(now) = self.restarts.now().cloned() else { return };
+        if now.at.low < self.low || !self.entries.is_empty() {
+            let Counted { low, passed, fates } = now.at;
+            let mut ledger = Self::new(low, self.base, passed, fates);
+            ledger.restarts = std::mem::take(&mut self.restarts);
+            ledger.restarts.give_up_pending();
+            *self = ledger;
+        }
     }
 
     /// The first frame that no entry covers.
@@ -153,6 +178,7 @@ impl Ledger {
         let again = |entry: &Entry| matches!(entry.state, State::Again).then_some(entry.first);
         self.again = self.entries.iter().find_map(again);
         self.jumped = true;
+        self.restarts.cut(self.counted());
         self.fates.dropped - before
     }
 
@@ -259,6 +285,7 @@ impl Ledger {
             self.passed += readings;
             self.fates.add(fates);
             self.entries.pop_front();
+            self.restarts.advanced(self.counted());
         }
     }
 

@@ -42,6 +42,7 @@ mod fetch;
 mod ledger;
 mod position;
 pub mod reader;
+mod restart;
 mod scan;
 
 pub mod dump;
@@ -75,6 +76,7 @@ pub use options::{Options, OutputId, Start, WhenFull};
 pub use payload::{Frame, Kind, PayloadError};
 pub use position::PositionAlarm;
 pub use reader::{Fates, Lease, Reader, Receipt, Seq};
+pub use restart::Checkpoint;
 pub use shared::FullBecause;
 pub use stats::{SYNC_BUCKETS_US, SyncStats};
 pub use status::{PositionStatus, Status};

@@ -29,6 +29,7 @@ use crate::ledger::Ledger;
 use crate::options::{Mutant, PAGE};
 use crate::position::record::{Parsed, Record};
 use crate::reader::Fates;
+use crate::restart::{Counted, Restart};
 use crate::shared::{Shared, lock};
 
 const WRITE_EVERY: Duration = Duration::from_secs(1);
@@ -85,9 +86,11 @@ pub(crate) struct Slots {
     /// What that record says became of the readings up to there.
     fates: Fates,
     working_on: u64,
+    /// Which checkpoint it holds.
+    checkpoint: u64,
     written_at: Option<Instant>,
-    /// Of both files.
-    allocated: u64,
+    /// Of each file.
+    sizes: [u64; 2],
     is_forgotten: bool,
 }
 
@@ -109,8 +112,9 @@ impl Slots {
             low: None,
             fates: Fates::default(),
             working_on: 0,
+            checkpoint: 0,
             written_at: None,
-            allocated: 0,
+            sizes: [0, 0],
             is_forgotten: false,
         }
     }
@@ -121,13 +125,16 @@ impl Slots {
         low: Option<u64>,
         fates: Fates,
         working_on: u64,
-        allocated: u64,
+        sizes: [u64; 2],
     ) -> Self {
-        Self { generation, files, low, fates, working_on, allocated, ..Self::none() }
+        Self { generation, files, low, fates, working_on, sizes, ..Self::none() }
     }
 
-    fn is_news(&self, low: u64, fates: &Fates, working_on: u64) -> bool {
-        self.low != Some(low) || self.fates != *fates || self.working_on != working_on
+    fn is_news(&self, restart: &Restart, working_on: u64) -> bool {
+        self.low != Some(restart.at.low)
+            || self.fates != restart.at.fates
+            || self.checkpoint != restart.number
+            || self.working_on != working_on
     }
 }
 
@@ -197,30 +204,37 @@ impl Position {
         self.low_on_disk.load(Ordering::Acquire)
     }
 
+    /// As a record would say it now.
     pub(crate) fn low(&self) -> u64 {
-        self.ledger(|ledger| ledger.low)
+        self.ledger(|ledger| ledger.restarts.now().map_or(ledger.low, |now| now.at.low))
     }
 
-    /// Bytes that its two files will still take.
+    /// Bytes that its two files will still take: the one as many as the other.
     pub(crate) fn unallocated(&self) -> u64 {
-        (2 * PAGE).saturating_sub(lock(&self.slots).allocated)
+        let sizes = lock(&self.slots).sizes;
+        let each = sizes.into_iter().max().unwrap_or(0).max(PAGE);
+        sizes.into_iter().map(|size| each - size).sum()
     }
 
     /// Whether a record should be written now: it says something new, and a second or 8 MiB passed.
     /// One that only says which frames were passed by can wait: at worst they are passed again.
     pub(crate) fn is_due(&self, now: Instant) -> bool {
-        let (low, fates) = self.ledger(|ledger| (ledger.low, ledger.fates));
+        let restart = self.ledger(|ledger| ledger.recorded());
         let slots = lock(&self.slots);
-        let every = if slots.fates == fates { PASSED_BY_EVERY } else { WRITE_EVERY };
+        let same = slots.fates == restart.at.fates && slots.checkpoint == restart.number;
+        let every = if same { PASSED_BY_EVERY } else { WRITE_EVERY };
         let waited = slots.written_at.is_none_or(|at| now.duration_since(at) >= every);
-        slots.is_news(low, &fates, self.care.working_on()) && (waited || self.is_pressing())
+        slots.is_news(&restart, self.care.working_on()) && (waited || self.is_pressing())
     }
 
     /// Whether so much is done that the keeper should not wait for its second. Never blocks on the
     /// disk.
     pub(crate) fn is_pressing(&self) -> bool {
-        let bytes_done = self.ledger(|ledger| ledger.bytes_done);
-        bytes_done.saturating_sub(self.bytes_on_disk.load(Ordering::Relaxed)) >= WRITE_BYTES
+        let (bytes_done, has_state) =
+            self.ledger(|ledger| (ledger.bytes_done, ledger.restarts.now().is_some()));
+        // Of a state the reader knows when the next one is due.
+        !has_state
+            && bytes_done.saturating_sub(self.bytes_on_disk.load(Ordering::Relaxed)) >= WRITE_BYTES
     }
 
     /// Its files go, and no record is written any more.
@@ -229,7 +243,8 @@ impl Position {
         slots.files = [None, None];
         forget::remove_files(&*shared.disk, self.id.as_str(), slots.generation)?;
         slots.is_forgotten = true;
-        shared.release(std::mem::take(&mut slots.allocated));
+        shared.release(slots.sizes.into_iter().sum());
+        slots.sizes = [0, 0];
         Ok(())
     }
 
@@ -242,15 +257,18 @@ impl Position {
         if slots.is_forgotten {
             return Ok(());
         }
-        let (record, bytes_done) = self.record(shared, slots.generation + 1);
-        if !slots.is_news(record.low, &record.fates, record.working_on) {
+        let (restart, bytes_done) = self.ledger(|ledger| (ledger.recorded(), ledger.bytes_done));
+        if !slots.is_news(&restart, self.care.working_on()) {
             return Ok(());
         }
+        let checkpoint = restart.number;
+        let record = self.record(shared, slots.generation + 1, restart);
         slots.written_at = Some(now);
         let slot = record.generation % 2;
-        let file = slots.files.get_mut(usize::from(slot == 1)).and_then(Option::take);
         let bytes = record.bytes();
-        let file = if let Some(file) = file {
+        let size = slots.sizes.get(usize::from(slot == 1)).copied().unwrap_or(0);
+        let file = slots.files.get_mut(usize::from(slot == 1)).and_then(Option::take);
+        let file = if let Some(file) = file.filter(|_| bytes.len() as u64 <= size) {
             file.write_all_at(&bytes, 0)?;
             if !shared.is(Mutant::NoPositionSyncBeforeDelete) {
                 file.sync()?;
@@ -258,9 +276,10 @@ impl Position {
             file
         } else {
             let file = disk::create_whole(&*shared.disk, &name(self.id.as_str(), slot), &bytes)?;
-            if slots.allocated < 2 * PAGE {
-                slots.allocated += PAGE;
-                shared.allocate(PAGE);
+            shared.release(size);
+            shared.allocate(bytes.len() as u64);
+            if let Some(size) = slots.sizes.get_mut(usize::from(slot == 1)) {
+                *size = bytes.len() as u64;
             }
             file
         };
@@ -271,18 +290,18 @@ impl Position {
         slots.low = Some(record.low);
         slots.fates = record.fates;
         slots.working_on = record.working_on;
+        slots.checkpoint = checkpoint;
         self.low_on_disk.store(record.low, Ordering::Release);
         self.bytes_on_disk.store(bytes_done, Ordering::Relaxed);
         Ok(())
     }
 
-    fn record(&self, shared: &Shared, generation: u64) -> (Record, u64) {
-        let (low, base, passed, fates, bytes_done) = self.ledger(|ledger| {
-            (ledger.low, ledger.base, ledger.passed, ledger.fates, ledger.bytes_done)
-        });
+    fn record(&self, shared: &Shared, generation: u64, restart: Restart) -> Record {
+        let Counted { low, passed, fates } = restart.at;
+        let base = self.ledger(|ledger| ledger.base);
         // Read after the ledger: what is confirmed was durable before.
         let hint = shared.durable();
-        let record = Record {
+        Record {
             generation,
             journal: shared.journal,
             low,
@@ -291,9 +310,8 @@ impl Position {
             passed,
             working_on: self.care.working_on(),
             fates,
-            state: Vec::new(),
-        };
-        (record, bytes_done)
+            state: restart.state,
+        }
     }
 
     pub(crate) fn take(&self) -> bool {

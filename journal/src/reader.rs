@@ -9,18 +9,30 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::watch, task::JoinHandle, time::timeout};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, timeout},
+};
 
 use crate::Frame;
 use crate::Kind;
 use crate::care::{self, CareTask, Step};
 use crate::fetch::{Fetcher, Item};
-use crate::ledger::{Offer, Way};
+use crate::ledger::{Ledger, Offer, Way};
 use crate::position::Position;
+use crate::position::PositionAlarm;
+use crate::restart::Checkpoint;
 use crate::shared::{Head, Shared, lock};
 
 /// A segment that cannot be opened is tried again so often.
 const RETRY_EVERY: Duration = Duration::from_secs(5);
+/// A state up to this is written as often as a position.
+const SMALL_STATE: usize = 64 * 1024;
+const SMALL_STATE_EVERY: Duration = Duration::from_secs(1);
+const LARGE_STATE_EVERY: Duration = Duration::from_secs(30);
+/// While the journal is full.
+const PRESSED_EVERY: Duration = Duration::from_millis(200);
 
 /// A frame's sequence number: rises by one per frame, never reused. The first is 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -86,6 +98,16 @@ pub struct Reader {
     /// was done. Only after a crash of the process.
     caring: Option<CareTask>,
     cared: Option<u64>,
+    saved: Saved,
+}
+
+/// The last checkpoint.
+#[derive(Clone, Copy, Debug)]
+struct Saved {
+    at: Instant,
+    state_bytes: usize,
+    /// Payload bytes that were done with then.
+    done: u64,
 }
 
 impl Receipt {
@@ -141,7 +163,10 @@ impl Fates {
 
 impl Reader {
     pub(crate) fn new(shared: Arc<Shared>, position: Arc<Position>) -> Self {
+        position.ledger(Ledger::go_back_to_restart);
         let fetcher = fetcher_at_low(&shared, &position);
+        let done = position.ledger(|ledger| ledger.bytes_done);
+        let saved = Saved { at: Instant::now(), state_bytes: 0, done };
         let head = shared.head.subscribe();
         Self {
             shared,
@@ -152,7 +177,55 @@ impl Reader {
             fetching: None,
             caring: None,
             cared: None,
+            saved,
         }
+    }
+
+    /// What this output knew as of the frames before the first that it gets. Empty: nothing.
+    pub fn state(&self) -> Arc<[u8]> {
+        self.position.ledger(|ledger| ledger.recorded().state)
+    }
+
+    /// The position's files were there, and none was valid: what it knew is lost.
+    pub fn has_lost_state(&self) -> bool {
+        use PositionAlarm::{Damaged, OtherJournal};
+        matches!(self.position.alarm(), Some(Damaged | OtherJournal))
+    }
+
+    /// From now on only checkpoints move the position. Before the first lease.
+    pub fn keep_state(&mut self) {
+        let state = self.state();
+        self.position.ledger(|ledger| {
+            let counted = ledger.counted();
+            ledger.restarts.hold(counted, state);
+        });
+    }
+
+    /// Whether it is time for the next checkpoint: a second after the last one, or 8 MiB; for a large
+    /// state half a minute, or 64 MiB; at most an eighth of the journal; and when it is full.
+    pub fn is_checkpoint_due(&self) -> bool {
+        let (done, is_pending) =
+            self.position.ledger(|ledger| (ledger.bytes_done, ledger.restarts.is_pending()));
+        let waited = self.saved.at.elapsed();
+        let held_back = done.saturating_sub(self.saved.done);
+        let is_large = self.saved.state_bytes > SMALL_STATE;
+        let (every, bytes) =
+            if is_large { (LARGE_STATE_EVERY, 64 << 20) } else { (SMALL_STATE_EVERY, 8 << 20) };
+        let is_pressing = held_back >= bytes.min(self.shared.limits.bytes_max / 8)
+            || (self.shared.desk.is_wanted() && waited >= PRESSED_EVERY);
+        !is_pending && (waited >= every || is_pressing)
+    }
+
+    /// Hands over the state as of exactly `upto`, the last frame that was worked on. The position
+    /// moves there once every frame up to it is done with and the checkpoint is confirmed.
+    pub fn checkpoint(&mut self, upto: Seq, state: Vec<u8>) -> Checkpoint {
+        let state_bytes = state.len();
+        let (number, done) = self.position.ledger(|ledger| {
+            let counted = ledger.counted();
+            (ledger.restarts.take(upto.0, state, counted), ledger.bytes_done)
+        });
+        self.saved = Saved { at: Instant::now(), state_bytes, done };
+        Checkpoint::new(Arc::clone(&self.shared), Arc::clone(&self.position), number)
     }
 
     /// The next frame in order; after a dropped receipt, from that frame on again. `None` when the

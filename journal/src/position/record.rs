@@ -11,8 +11,10 @@
 //!  72 working_on u64     (0; a frame on which the process crashed before)
 //!  80 fates of the readings passed: confirmed, dead, dropped, filtered, absorbed, quarantined, 6 x u64
 //! 128 state_len u32      132 crc32c of bytes 0..132 and of the state
-//! 136 state              (opaque; as of exactly `low`)
+//! 136 state              (opaque; as of exactly `low`; state_schema 0: none, 1: it says its own version)
 //! ```
+
+use std::sync::Arc;
 
 #[cfg(test)]
 use crate::layout::put_at;
@@ -24,8 +26,12 @@ const MAGIC: [u8; 8] = *b"TIDEPOS\n";
 const VERSION: u16 = 1;
 const HEADER_LEN: usize = 136;
 const CRC_AT: usize = 132;
-/// No state, or none that this release knows.
+/// No state.
 const STATELESS: u16 = 0;
+/// A state that says its own version.
+const STATE: u16 = 1;
+/// The file of a large state grows by so much at a time.
+const STATE_STEP: usize = 256 * 1024;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Record {
@@ -37,7 +43,7 @@ pub(crate) struct Record {
     pub(crate) passed: u64,
     pub(crate) working_on: u64,
     pub(crate) fates: Fates,
-    pub(crate) state: Vec<u8>,
+    pub(crate) state: Arc<[u8]>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +62,8 @@ impl Record {
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(HEADER_LEN + self.state.len());
         out.extend_from_slice(&MAGIC);
-        for value in [VERSION, 136, STATELESS, 0] {
+        let schema = if self.state.is_empty() { STATELESS } else { STATE };
+        for value in [VERSION, 136, schema, 0] {
             out.extend_from_slice(&value.to_le_bytes());
         }
         out.extend_from_slice(&self.generation.to_le_bytes());
@@ -78,7 +85,8 @@ impl Record {
         debug_assert_eq!(out.len(), HEADER_LEN);
         out.extend_from_slice(&self.state);
         let page = usize::try_from(PAGE).unwrap_or(4096);
-        out.resize(out.len().next_multiple_of(page), 0);
+        let step = if out.len() > STATE_STEP / 4 { STATE_STEP } else { page };
+        out.resize(out.len().next_multiple_of(step), 0);
         out
     }
 
@@ -103,7 +111,7 @@ fn parse(bytes: &[u8]) -> Option<Parsed> {
     }
     let (generation, low) = (number_at(bytes, 16)?, number_at(bytes, 40)?);
     let hint = number_at(bytes, 48)?;
-    if u16_at(bytes, 8)? != VERSION || u16_at(bytes, 12)? != STATELESS {
+    if u16_at(bytes, 8)? != VERSION || !matches!(u16_at(bytes, 12)?, STATELESS | STATE) {
         return Some(Parsed::Newer { generation, low, hint });
     }
     Some(Parsed::Valid(Record {
@@ -122,7 +130,7 @@ fn parse(bytes: &[u8]) -> Option<Parsed> {
             absorbed: number_at(bytes, 112)?,
             quarantined: number_at(bytes, 120)?,
         },
-        state: state.to_vec(),
+        state: state.into(),
     }))
 }
 
@@ -160,7 +168,7 @@ mod tests {
                 absorbed: 5,
                 quarantined: 6,
             },
-            state: b"windows".to_vec(),
+            state: b"windows"[..].into(),
         }
     }
 
@@ -194,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_later_version_is_not_damage() {
-        let stateless = Record { state: Vec::new(), ..record() };
+        let stateless = Record { state: Arc::default(), ..record() };
         let newer = with_version(stateless.bytes(), 2);
         assert_eq!(Record::parse(&newer), Parsed::Newer { generation: 5, low: 6, hint: 7 });
     }

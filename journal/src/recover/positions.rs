@@ -74,14 +74,20 @@ pub(super) fn positions(
     let oldest = places.first().map(Place::begin);
     let mut positions = Vec::new();
     for (id, slots) in records {
-        let allocated = slots.iter().flatten().map(|read| read.bytes).sum();
+        let sizes = [0, 1].map(|slot: usize| {
+            slots.get(slot).and_then(Option::as_ref).map_or(0, |read| read.bytes)
+        });
         let kind = position::kind_of(&id);
         let mut working_on = 0;
         let (ledger, generation, low, alarm) = match newest(&slots, journal) {
             Newest::Ours(record) => {
                 let Record { low, base, passed, fates, generation, .. } = record;
                 working_on = record.working_on;
-                (Ledger::new(*low, *base, *passed, *fates), *generation, Some(*low), None)
+                let mut ledger = Ledger::new(*low, *base, *passed, *fates);
+                if !record.state.is_empty() {
+                    ledger.restarts.hold(ledger.counted(), Arc::clone(&record.state));
+                }
+                (ledger, *generation, Some(*low), None)
             }
             Newest::Newer { generation, low, .. } => {
                 let ledger = Ledger::new(low, 0, 0, Fates::default());
@@ -105,7 +111,7 @@ pub(super) fn positions(
             }
             _ => None,
         });
-        let slots = Slots::found(generation, files, low, ledger.fates, working_on, allocated);
+        let slots = Slots::found(generation, files, low, ledger.fates, working_on, sizes);
         let care = Care::new(limits.crashed, working_on);
         positions.push(Arc::new(Position::new(id, ledger, slots, alarm, care)));
     }

@@ -7,6 +7,7 @@ mod newer;
 mod notes;
 mod path;
 mod restart;
+mod state;
 mod unreadable;
 mod wait;
 
