@@ -40,3 +40,4 @@ mod tidy;
 mod tls;
 mod torture;
 mod websocket;
+mod windows;

@@ -44,7 +44,7 @@ pub(super) fn start(
     // One at a time: whoever asks waits.
     let (replay, replays) = mpsc::channel(1);
     reporter.letters.add(&id, dead.clone(), Some(replay));
-    let (dead, limits) = (Some(dead), settings.limits);
+    let (dead, limits, process) = (Some(dead), settings.limits, settings.process);
     let clock = output::Clock { epochs: journal.clock().epochs(), stop: running.shutdown.clone() };
     match settings.to {
         Destination::Influx(to) => {
@@ -52,12 +52,14 @@ pub(super) fn start(
             let sink = Influx::new(&to)
                 .map_err(|source| StartError::Sink { id: id.to_string(), source })?;
             let sink = Arc::new(sink);
-            run(running, output::Output { id, sink, limits, dead, stats, clock }, reader, replays)
+            let output = output::Output { id, sink, limits, process, dead, stats, clock };
+            run(running, output, reader, replays)
         }
         Destination::File(to) => {
             let stats = reporter.output(&id, shown(&to.path));
             let sink = Arc::new(Files::new(to));
-            run(running, output::Output { id, sink, limits, dead, stats, clock }, reader, replays)
+            let output = output::Output { id, sink, limits, process, dead, stats, clock };
+            run(running, output, reader, replays)
         }
     }
 }

@@ -19,6 +19,7 @@ mod output;
 mod place;
 mod rule;
 mod secret;
+mod steps;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -6,8 +6,10 @@ use http::Uri;
 use journal::{OutputId, Start};
 
 use super::secret::{Found, Place, secret};
+use super::steps::steps;
 use super::table::Table;
 use crate::output as output_stage;
+use crate::process;
 use crate::sink::file;
 use crate::sink::influx;
 
@@ -22,6 +24,8 @@ pub struct Output {
     /// Where it begins when it was never seen before.
     pub start: Start,
     pub limits: output_stage::Limits,
+    /// What is done to readings before they leave.
+    pub process: process::Settings,
     pub to: Destination,
 }
 
@@ -58,6 +62,7 @@ fn output(table: Table<'_>, earlier: &[Output]) -> Option<Output> {
     let id = id(&table, earlier);
     let start = table.choice("start", &[("oldest", Start::Oldest), ("new", Start::New)]);
     let limits = limits(table.table("limits"));
+    let process = steps(&table);
     table.missing("type", "write `type = \"influxdb\"` or `type = \"file\"`");
     // Which other keys there are depends on the type; unless it is known, none is called unknown.
     let to = match table.choice("type", &[("influxdb", Type::Influx), ("file", Type::File)])? {
@@ -65,7 +70,7 @@ fn output(table: Table<'_>, earlier: &[Output]) -> Option<Output> {
         Type::File => file(&table, earlier).map(Destination::File),
     };
     table.done();
-    Some(Output { id: id?, start: start.unwrap_or_default(), limits, to: to? })
+    Some(Output { id: id?, start: start.unwrap_or_default(), limits, process, to: to? })
 }
 
 fn id(table: &Table<'_>, earlier: &[Output]) -> Option<OutputId> {

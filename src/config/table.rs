@@ -83,7 +83,9 @@ impl<'t> Table<'t> {
     pub(super) fn tables(&self, key: &'static str) -> Vec<Self> {
         let Some(value) = self.value(key) else { return Vec::new() };
         let DeValue::Array(items) = value.get_ref() else {
-            self.problem(value, format!("write `[[{key}]]`, not `[{key}]`: there may be several"));
+            let name = self.name_of(key);
+            let advice = format!("write `[[{name}]]`, not `[{name}]`: there may be several");
+            self.problem(value, advice);
             return Vec::new();
         };
         let table = |item: &'t Spanned<DeValue<'t>>| {
@@ -93,7 +95,7 @@ impl<'t> Table<'t> {
             };
             Some(Self {
                 desk: self.desk,
-                name: format!("[[{key}]]"),
+                name: format!("[[{}]]", self.name_of(key)),
                 entries: Some(entries),
                 span: Some(item.span()),
                 asked: RefCell::default(),

@@ -149,3 +149,33 @@ fn no_secret_is_ever_shown() {
     );
     assert!(!format!("{config:?}").contains("from the environment"));
 }
+
+#[test]
+fn an_output_s_steps_are_what_was_typed() {
+    use crate::process::window::{Every, Function, Stamp};
+    let config = good(&format!(
+        "[mqtt]\n{OUTPUT}state_bytes_max = \"1MiB\"\n[output.select]\nmeasurement = \"c*\"\ntags = {{ site = \"n?\" }}\n\
+         field = [\"*\", \"!x\"]\n[output.dedup]\nreadings_max = 7\n[[output.deadband]]\nabsolute = 0.5\npercent = 1\n\
+         [[output.deadband]]\nmax_silence = \"10m\"\n[[output.window]]\nmeasurement = \"climate\"\nevery = \"1d\"\n\
+         time_zone = \"Europe/Berlin\"\nlateness = \"1h\"\nfunctions = [\"mean\", \"max\"]\nraw = \"keep\"\ntime = \"end\"\n\
+         into = \"{{measurement}}_1d\"\n"
+    ));
+    let process = &config.outputs[0].process;
+    assert_eq!(process.state_bytes_max, 1 << 20);
+    let select = process.select.as_ref().unwrap();
+    assert!(select.measurements.fits("climate") && !select.measurements.fits("other"));
+    assert!(select.fields.fits("t") && !select.fields.fits("x"));
+    assert!(select.tags[0].0 == "site" && select.tags[0].1.fits("n1"));
+    assert_eq!(process.dedup.as_ref().unwrap().readings_max, 7);
+    let bands: Vec<_> = process.deadbands.iter().map(|it| (it.percent, it.max_silence)).collect();
+    assert_eq!(bands, [(1.0, None), (0.0, Some(Duration::from_mins(10)))]);
+    let window = &process.windows[0];
+    assert!(
+        matches!(&window.every, Every::LocalDays { days: 1, zone } if zone.iana_name() == Some("Europe/Berlin"))
+    );
+    assert_eq!(window.functions, [Function::Mean, Function::Max]);
+    assert_eq!((window.lateness, window.keep_raw), (Duration::from_hours(1), true));
+    assert_eq!((window.stamp, window.into.as_deref()), (Stamp::End, Some("{measurement}_1d")));
+    let bare = format!("[mqtt]\n{OUTPUT}");
+    assert!(good(&bare).outputs[0].process.is_empty());
+}

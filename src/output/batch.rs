@@ -24,6 +24,7 @@ use std::{sync::Arc, time::Duration};
 use proto::{ReadingRef, Time};
 use tokio::time::Instant;
 
+use crate::output::epoch::{Epoch, Hold};
 use crate::output::keys::{Key, Keys};
 use crate::output::lease::{Loan, Receipt};
 use crate::sink::{Body, Fault, LostField, Refusal, Sink};
@@ -45,13 +46,15 @@ pub struct Batch<R> {
     pub shares: Vec<Share<R>>,
     pub origins: Origins,
     pub refused: Vec<Refused>,
+    /// Epochs of the points in it that windows became.
+    pub holds: Vec<Hold>,
 }
 
-/// What a batch holds of one frame.
+/// What a batch holds of one frame; or of what came of several: that has no receipt.
 #[derive(Debug)]
 pub struct Share<R> {
     pub loan: Arc<Loan>,
-    pub receipt: R,
+    pub receipt: Option<R>,
     pub readings: u64,
 }
 
@@ -98,7 +101,7 @@ pub struct Refused {
 #[derive(Debug)]
 pub struct From<'a, R> {
     pub loan: &'a Arc<Loan>,
-    pub receipt: &'a R,
+    pub receipt: Option<&'a R>,
     pub index: u32,
     pub at: usize,
 }
@@ -119,6 +122,7 @@ pub struct Batcher<R> {
     shares: Vec<Share<R>>,
     origins: Origins,
     refused: Vec<Refused>,
+    holds: Vec<Hold>,
     lost: Vec<LostField>,
     readings: usize,
     /// Bytes of frames, of merged readings (not in the body), of refused ones.
@@ -137,6 +141,7 @@ impl<R: Receipt> Batcher<R> {
             shares: Vec::new(),
             origins: Origins::default(),
             refused: Vec::new(),
+            holds: Vec::new(),
             lost: Vec::new(),
             readings: 0,
             frame_bytes: 0,
@@ -204,6 +209,13 @@ impl<R: Receipt> Batcher<R> {
         Pushed::Taken
     }
 
+    /// The point that was pushed last is one of this epoch.
+    pub fn hold(&mut self, epoch: &Arc<Epoch>) {
+        if !self.holds.last().is_some_and(|hold| hold.is_of(epoch)) {
+            self.holds.push(epoch.hold());
+        }
+    }
+
     /// Ends the open batch; `None` if there is nothing in it.
     pub fn seal<S: Sink>(&mut self, sink: &S) -> Option<Batch<R>> {
         if self.readings == 0 {
@@ -224,6 +236,7 @@ impl<R: Receipt> Batcher<R> {
             shares: sealed.shares,
             origins: sealed.origins,
             refused: sealed.refused,
+            holds: sealed.holds,
         })
     }
 
@@ -252,7 +265,7 @@ impl<R: Receipt> Batcher<R> {
     /// Counts a reading as one of this batch.
     fn origin(&mut self, from: &From<'_, R>, now: Instant) -> Origin {
         if !self.shares.last().is_some_and(|last| Arc::ptr_eq(&last.loan, from.loan)) {
-            let receipt = from.receipt.share();
+            let receipt = from.receipt.map(Receipt::share);
             self.frame_bytes += from.loan.payload.len();
             self.shares.push(Share { loan: Arc::clone(from.loan), receipt, readings: 0 });
         }

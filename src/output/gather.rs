@@ -6,10 +6,12 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
+    time::SystemTime,
 };
 
+use bytes::Bytes;
 use journal::{Fates, Frame, Kind};
-use proto::frame::Cursor;
+use proto::{Timestamp, frame::Cursor};
 use tokio::{
     sync::mpsc,
     task::yield_now,
@@ -21,6 +23,7 @@ use super::batch::{Batch, Batcher, From, Pushed};
 use super::clock::{Clock, Stopped};
 use super::dead::{Entry, Expired};
 use super::lease::{Lease, Leases, Loan, Receipt};
+use super::steps::{Item, Outcome, Steps, Worked};
 use super::{Output, dead};
 use crate::sink::Sink;
 
@@ -36,29 +39,49 @@ pub(super) async fn run<S: Sink, L: Leases>(
 ) {
     let Ok(room) = sealed.reserve().await else { return };
     let batcher = Batcher::new(output.limits.batch());
-    let mut gather = Gather { output, batcher, sealed: &sealed, room: Some(room) };
+    let steps = Steps::begin(&output, &mut leases);
+    let mut gather = Gather { output, batcher, steps, sealed: &sealed, room: Some(room) };
     loop {
         let due = gather.batcher.deadline();
-        let lease = tokio::select! {
+        let tick = gather.steps.as_ref().and_then(Steps::tick_at);
+        let event = tokio::select! {
             biased;
-            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => None,
+            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => Event::Due,
+            () = sleep_until(tick.unwrap_or_else(Instant::now)), if tick.is_some() => Event::Tick,
             // Cancel safe.
             lease = leases.next() => match lease {
-                Some(lease) => Some(lease),
+                Some(lease) => Event::Lease(lease),
                 None => break,
             },
         };
-        let going = match lease {
-            Some(lease) => gather.take(lease).await,
-            None => gather.flush().await,
+        let going = match event {
+            Event::Lease(lease) => gather.take(lease).await,
+            Event::Due => gather.flush().await,
+            Event::Tick => gather.tick(leases.at_head()).await,
         };
         if going.is_err() {
             return;
         }
+        if let Some(steps) = &mut gather.steps
+            && leases.is_checkpoint_due()
+        {
+            steps.checkpoint(&mut leases);
+        }
+    }
+    // Before the last batch: it can wait for that one, whoever takes it.
+    if let Some(steps) = &mut gather.steps {
+        steps.checkpoint(&mut leases);
     }
     if gather.flush().await.is_err() {
         debug!("nobody took the last batch; the journal keeps it");
     }
+}
+
+enum Event<R> {
+    Lease(Lease<R>),
+    /// The open batch is old enough.
+    Due,
+    Tick,
 }
 
 /// Nobody takes batches any more.
@@ -67,6 +90,8 @@ struct Gone;
 struct Gather<'a, S, R> {
     output: Output<S>,
     batcher: Batcher<R>,
+    /// `None`: readings go into batches as they are.
+    steps: Option<Steps>,
     sealed: &'a mpsc::Sender<Batch<R>>,
     /// For the batch that is being filled. A batch is begun only when there is room for it.
     room: Option<mpsc::Permit<'a, Batch<R>>>,
@@ -104,13 +129,16 @@ impl<S: Sink, R: Receipt> Gather<'_, S, R> {
         };
         let loan = Loan::new(seq, frame.payload.clone());
         let loan = Arc::new(loan.counted(arrival_ns, self.output.stats.unconfirmed()));
-        let mut index = 0;
+        let (mut index, mut fates) = (0, Fates::default());
         let mut broken = None;
         for submission in frame.submissions() {
             let outcome = match submission {
-                Ok(submission) => {
-                    self.submission(submission.bytes, &loan, &receipt, &mut index).await?
+                Ok(it) if self.steps.is_some() => {
+                    let from = From { loan: &loan, receipt: Some(&receipt), index: 0, at: 0 };
+                    let arrival = Timestamp::from_nanos(it.arrival_ns);
+                    self.work(it.bytes, arrival, &from, &mut index, &mut fates).await?
                 }
+                Ok(it) => self.submission(it.bytes, &loan, &receipt, &mut index).await?,
                 Err(error) => Err(error.to_string()),
             };
             if let Err(problem) = outcome {
@@ -118,13 +146,15 @@ impl<S: Sink, R: Receipt> Gather<'_, S, R> {
                 break;
             }
         }
-        let fates = Fates {
-            quarantined: u64::from(frame.readings.saturating_sub(index)),
-            ..Fates::default()
-        };
-        if fates.quarantined > 0 {
+        let unread = u64::from(frame.readings.saturating_sub(index));
+        if unread > 0 {
             let problem = broken.unwrap_or_else(|| "fewer readings than the frame says".to_owned());
-            self.quarantine(&loan, index, fates.quarantined, problem).await;
+            self.quarantine(&loan, index, unread, problem).await;
+        }
+        fates.quarantined += unread;
+        if let Some(steps) = &mut self.steps {
+            steps.done(seq);
+            steps.note(&self.output);
         }
         self.output.stats.note_fates(&fates);
         receipt.confirm(&fates);
@@ -196,13 +226,102 @@ impl<S: Sink, R: Receipt> Gather<'_, S, R> {
                 Some(Err(error)) => return Step::Broken(error.to_string()),
                 Some(Ok(reading)) => reading,
             };
-            let from = From { loan, receipt, index: *index, at: offset + at };
+            let from = From { loan, receipt: Some(receipt), index: *index, at: offset + at };
             match self.batcher.push(&*self.output.sink, &from, &reading, now) {
                 Pushed::Taken => *index += 1,
                 Pushed::Full => return Step::Full { at },
             }
         }
         Step::Paused
+    }
+
+    /// As [`Self::submission`], by way of the steps.
+    async fn work(
+        &mut self,
+        bytes: &[u8],
+        arrival: Timestamp,
+        from: &From<'_, R>,
+        index: &mut u32,
+        fates: &mut Fates,
+    ) -> Result<Result<(), String>, Gone> {
+        let mut cursor = Cursor::new(bytes);
+        let offset = from.loan.offset_of(bytes);
+        loop {
+            let Some(steps) = &mut self.steps else { return Ok(Ok(())) };
+            let how = (offset, arrival, CHUNK);
+            let worked =
+                catch_unwind(AssertUnwindSafe(|| steps.work(&mut cursor, how, index, fates)));
+            let outcome = steps.take(from.loan);
+            fates.quarantined += self.push_all(outcome, from).await?;
+            match worked {
+                Ok(Worked::All) => return Ok(Ok(())),
+                Ok(Worked::Broken(problem)) => return Ok(Err(problem)),
+                Ok(Worked::Some) => yield_now().await,
+                Err(panic) => {
+                    let text = panic_text(&*panic);
+                    return Ok(Err(format!("panic while working on a reading: {text}")));
+                }
+            }
+        }
+    }
+
+    /// Puts what came out into batches; returns how many readings of the frame were lost to panics.
+    async fn push_all(&mut self, outcome: Outcome, whole: &From<'_, R>) -> Result<u64, Gone> {
+        let mut items = outcome.items.iter().peekable();
+        let mut lost = 0;
+        while let Some(item) = items.peek() {
+            let pushed = catch_unwind(AssertUnwindSafe(|| self.push(**item, &outcome, whole)));
+            match pushed {
+                Ok(Pushed::Taken) => _ = items.next(),
+                Ok(Pushed::Full) => self.flush().await?,
+                Err(panic) => {
+                    self.batcher.mend();
+                    let (output, seq) = (&*self.output.id, whole.loan.seq.0);
+                    error!(output, seq, panic = panic_text(&*panic), "a reading is quarantined");
+                    lost += u64::from(!matches!(item, Item::Point { .. }));
+                    items.next();
+                }
+            }
+        }
+        Ok(lost)
+    }
+
+    fn push(&mut self, item: Item, outcome: &Outcome, whole: &From<'_, R>) -> Pushed {
+        let (loan, receipt, index, at) = match item {
+            Item::Whole { at, index } => (whole.loan, whole.receipt, index, at),
+            Item::Part { at, index } => (&outcome.parts, whole.receipt, index, at),
+            Item::Point { at } => (&outcome.points, None, 0, at),
+        };
+        let mut cursor = Cursor::new(loan.payload.get(at..).unwrap_or_default());
+        // It was read, or written, a moment ago.
+        let Some(Ok(reading)) = cursor.next() else { return Pushed::Taken };
+        let from = From { loan, receipt, index, at };
+        let pushed = self.batcher.push(&*self.output.sink, &from, &reading, Instant::now());
+        if pushed == Pushed::Taken && receipt.is_none() {
+            self.batcher.hold(&outcome.epoch);
+        }
+        pushed
+    }
+
+    /// At the journal's head windows of silent series close; what comes of that has waited for long
+    /// enough.
+    async fn tick(&mut self, at_head: bool) -> Result<(), Gone> {
+        let Some(steps) = &mut self.steps else { return Ok(()) };
+        if !at_head {
+            steps.wind_again();
+            return Ok(());
+        }
+        steps.tick(Timestamp::from_system_time(SystemTime::now()));
+        steps.wind_again();
+        let nothing = Arc::new(Loan::new(steps.upto(), Bytes::new()));
+        let outcome = steps.take(&nothing);
+        steps.note(&self.output);
+        if outcome.items.is_empty() {
+            return Ok(());
+        }
+        let from = From { loan: &nothing, receipt: None, index: 0, at: 0 };
+        self.push_all(outcome, &from).await?;
+        self.flush().await
     }
 
     /// Hands the open batch over, and waits until the next one may be begun.

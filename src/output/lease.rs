@@ -15,7 +15,27 @@ pub trait Leases: Send {
 
     /// Cancel safe.
     fn next(&mut self) -> impl Future<Output = Option<Lease<Self::Receipt>>> + Send;
+
+    /// Nothing durable waits to be handed out.
+    fn at_head(&self) -> bool;
+
+    /// What this output knew as of the frames before the first lease.
+    fn state(&self) -> Arc<[u8]>;
+
+    /// That it knew something is known, but not what.
+    fn has_lost_state(&self) -> bool;
+
+    /// Only checkpoints move the position from now on. Before the first lease.
+    fn keep_state(&mut self);
+
+    fn is_checkpoint_due(&self) -> bool;
+
+    /// The state as of exactly this frame. Whoever confirms it says that everything else that came
+    /// of frames up to it is where it belongs.
+    fn checkpoint(&mut self, upto: Seq, state: Vec<u8>) -> Confirm;
 }
+
+pub type Confirm = Box<dyn FnOnce() + Send>;
 
 /// Dropped: the frame comes again. Every share must confirm.
 pub trait Receipt: Send + Sync + 'static {
@@ -38,6 +58,31 @@ impl Leases for journal::Reader {
         let journal::Lease { seq, frame, receipt } = self.next().await?;
         Some(Lease { seq, frame, receipt })
     }
+
+    fn at_head(&self) -> bool {
+        self.at_head()
+    }
+
+    fn state(&self) -> Arc<[u8]> {
+        self.state()
+    }
+
+    fn has_lost_state(&self) -> bool {
+        self.has_lost_state()
+    }
+
+    fn keep_state(&mut self) {
+        self.keep_state();
+    }
+
+    fn is_checkpoint_due(&self) -> bool {
+        self.is_checkpoint_due()
+    }
+
+    fn checkpoint(&mut self, upto: Seq, state: Vec<u8>) -> Confirm {
+        let checkpoint = self.checkpoint(upto, state);
+        Box::new(move || checkpoint.confirm())
+    }
 }
 
 impl Receipt for journal::Receipt {
@@ -56,11 +101,18 @@ pub struct Loan {
     pub seq: Seq,
     pub payload: Bytes,
     unconfirmed: Option<Arc<Unconfirmed>>,
+    /// The frame that this was made of: it is unconfirmed until this is.
+    _whole: Option<Arc<Self>>,
 }
 
 impl Loan {
     pub fn new(seq: Seq, payload: Bytes) -> Self {
-        Self { seq, payload, unconfirmed: None }
+        Self { seq, payload, unconfirmed: None, _whole: None }
+    }
+
+    /// What came of some readings of a frame, which is unconfirmed until this is.
+    pub fn part_of(whole: &Arc<Self>, payload: Bytes) -> Self {
+        Self { seq: whole.seq, payload, unconfirmed: None, _whole: Some(Arc::clone(whole)) }
     }
 
     /// Counts as unconfirmed until it is dropped.

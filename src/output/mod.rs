@@ -2,13 +2,14 @@
 //!
 //! ```text
 //!  journal --lease.rs--> gather.rs --batch.rs--> [one sealed batch] --deliver.rs--> requests_max deliveries
-//!     ^                  decode, merge, count                        retry.rs  when may it send
+//!     ^                  decode, steps.rs, merge                     retry.rs  when may it send
 //!     |                                                              bisect.rs what does it send
 //!     +---- confirm ---- settle.rs <-- dead.rs <-- guilty lines <--- size.rs   how much at once
 //! ```
 //!
 //! Pressure: a sealed batch that waits keeps the next one from being begun, so nothing is leased.
-//! Memory: `requests_max` + 1 batches and the frames they came from.
+//! Memory: `requests_max` + 1 batches and the frames they came from; what the steps remember, and
+//! twice as a checkpoint.
 //!
 //! Order: a batch that holds a (series, timestamp) still in flight waits for it, so a retry can
 //! never overwrite a newer value. Beyond our reach: a database that applies a request after the
@@ -23,6 +24,7 @@ pub mod bisect;
 pub mod clock;
 pub mod dead;
 mod deliver;
+pub mod epoch;
 mod gather;
 pub mod keys;
 pub mod lease;
@@ -35,6 +37,7 @@ pub mod retry;
 mod settle;
 pub mod size;
 pub mod stats;
+mod steps;
 
 use std::{sync::Arc, time::Duration};
 
@@ -46,6 +49,7 @@ pub use self::clock::Clock;
 pub use self::dead::DeadLetters;
 pub use self::replay::Replay;
 pub use self::stats::{Metrics, State, Stats, Status};
+use crate::process;
 use crate::sink::Sink;
 
 #[derive(Clone, Debug)]
@@ -103,6 +107,8 @@ pub struct Output<S> {
     pub id: Arc<str>,
     pub sink: Arc<S>,
     pub limits: Limits,
+    /// What is done to readings before they are batched.
+    pub process: process::Settings,
     /// `None`: what cannot be delivered is counted as dropped.
     pub dead: Option<DeadLetters>,
     pub stats: Arc<Stats>,
@@ -117,6 +123,7 @@ impl<S> Clone for Output<S> {
             id: Arc::clone(&self.id),
             sink: Arc::clone(&self.sink),
             limits: self.limits.clone(),
+            process: self.process.clone(),
             dead: self.dead.clone(),
             stats: Arc::clone(&self.stats),
             clock: self.clock.clone(),

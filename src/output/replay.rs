@@ -56,8 +56,14 @@ impl Replay {
             outcomes.push(written);
         }
         let (shares, refused) = (Vec::new(), Vec::new());
-        let batch =
-            Batch { body: Arc::new(body), keys, shares, origins: Origins::default(), refused };
+        let batch = Batch {
+            body: Arc::new(body),
+            keys,
+            shares,
+            origins: Origins::default(),
+            refused,
+            holds: Vec::new(),
+        };
         (batch, Asker { done: self.done, outcomes, letters })
     }
 }

@@ -6,6 +6,7 @@ use journal::Fates;
 use super::amend::Lost;
 use super::batch::{Batch, Origin, Refused, Share};
 use super::dead::{self, Entry, Expired};
+use super::epoch::Hold;
 use super::{Output, lease::Receipt};
 use crate::sink::Refusal;
 
@@ -14,6 +15,7 @@ pub(super) fn settle_stored<S, R: Receipt>(output: &Output<S>, batch: Batch<R>) 
     for Share { receipt, readings, .. } in batch.shares {
         confirm(output, receipt, &Fates { confirmed: readings, ..Fates::default() });
     }
+    batch.holds.into_iter().for_each(Hold::settle);
 }
 
 /// Some of it goes to the dead letters. If they cannot be written it is dropped, and counted so.
@@ -48,9 +50,12 @@ pub(super) async fn settle<S, R: Receipt>(
         let fates = Fates { confirmed: readings - lost, dead, dropped, ..Fates::default() };
         confirm(output, receipt, &fates);
     }
+    batch.holds.into_iter().for_each(Hold::settle);
 }
 
-fn confirm<S, R: Receipt>(output: &Output<S>, receipt: R, fates: &Fates) {
+/// Points of windows are no input readings: what they came of is counted already.
+fn confirm<S, R: Receipt>(output: &Output<S>, receipt: Option<R>, fates: &Fates) {
+    let Some(receipt) = receipt else { return };
     output.stats.note_fates(fates);
     receipt.confirm(fates);
 }

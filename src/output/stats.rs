@@ -18,6 +18,7 @@ use prometheus_client::{
 use tokio::sync::watch;
 
 use crate::output::lease::Unconfirmed;
+use crate::process::Counts;
 use crate::sink::Written;
 use crate::stats::Counter;
 use crate::stats::Family;
@@ -98,6 +99,12 @@ pub struct Stats {
     pub stamps_unsure: Counter,
     /// 1 while the next reading's stamp waits for the right time.
     pub clock_waits: Gauge,
+    /// Times that what an output remembered could not be read.
+    pub states_lost: Counter,
+    /// By name, as `process` counts.
+    steps: [Counter; 9],
+    state_bytes: Gauge,
+    windows_open: Gauge,
     output: String,
     durations: Family<CodeLabel, Histogram, fn() -> Histogram>,
     status: watch::Sender<Status>,
@@ -154,6 +161,15 @@ impl Stats {
         self.quarantined.inc_by(fates.quarantined);
     }
 
+    /// What the steps before the batch counted, and how large what they remember is.
+    pub(super) fn note_steps(&self, counts: &Counts, (bytes, windows): (usize, usize)) {
+        for (counter, (_, count)) in self.steps.iter().zip(counts.named()) {
+            counter.inc_by(count);
+        }
+        self.state_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.windows_open.set(i64::try_from(windows).unwrap_or(i64::MAX));
+    }
+
     pub(super) fn note_request(&self, written: &Written, took: Duration) {
         self.requests.inc();
         self.bytes_sent.inc_by(written.bytes);
@@ -203,6 +219,10 @@ pub struct Metrics {
     stamps_corrected: Family<OutputLabel, Counter>,
     stamps_unsure: Family<OutputLabel, Counter>,
     clock_waits: Family<OutputLabel, Gauge>,
+    states_lost: Family<OutputLabel, Counter>,
+    steps: Family<StepLabel, Counter>,
+    state_bytes: Family<OutputLabel, Gauge>,
+    windows_open: Family<OutputLabel, Gauge>,
     durations: Family<CodeLabel, Histogram, fn() -> Histogram>,
     outputs: Outputs,
 }
@@ -216,6 +236,12 @@ struct OutputLabel {
 struct FateLabel {
     output: String,
     fate: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StepLabel {
+    output: String,
+    what: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -246,6 +272,10 @@ impl Default for Metrics {
             stamps_corrected: Family::default(),
             stamps_unsure: Family::default(),
             clock_waits: Family::default(),
+            states_lost: Family::default(),
+            steps: Family::default(),
+            state_bytes: Family::default(),
+            windows_open: Family::default(),
             durations: Family::new_with_constructor(histogram),
             outputs: Outputs::default(),
         }
@@ -259,6 +289,9 @@ impl Metrics {
         let fate =
             |fate| self.readings.get_or_create_owned(&FateLabel { output: output.clone(), fate });
         let of = |family: &Family<OutputLabel, Counter>| {
+            family.get_or_create_owned(&OutputLabel { output: output.clone() })
+        };
+        let gauge = |family: &Family<OutputLabel, Gauge>| {
             family.get_or_create_owned(&OutputLabel { output: output.clone() })
         };
         let initial = Status { state: State::Running, since: SystemTime::now(), last_error: None };
@@ -282,6 +315,13 @@ impl Metrics {
             clock_waits: self
                 .clock_waits
                 .get_or_create_owned(&OutputLabel { output: output.clone() }),
+            states_lost: of(&self.states_lost),
+            steps: Counts::default().named().map(|(what, _)| {
+                let label = StepLabel { output: output.clone(), what };
+                self.steps.get_or_create_owned(&label)
+            }),
+            state_bytes: gauge(&self.state_bytes),
+            windows_open: gauge(&self.windows_open),
             output: output.clone(),
             durations: self.durations.clone(),
             status: watch::Sender::new(initial),
@@ -317,6 +357,14 @@ impl Metrics {
         registry.register("output_stamps_unsure", help, self.stamps_unsure.clone());
         let help = "1 while readings wait for the right time";
         registry.register("output_clock_waiting", help, self.clock_waits.clone());
+        let help = "Times that what an output remembered could not be read, and it began anew";
+        registry.register("output_states_lost", help, self.states_lost.clone());
+        let help = "What the steps before the batch (select, dedup, deadband, windows) counted";
+        registry.register("output_steps", help, self.steps.clone());
+        let help = "What deadbands and windows take in memory";
+        registry.register("output_state_bytes", help, self.state_bytes.clone());
+        let help = "Windows that are open";
+        registry.register("output_windows_open", help, self.windows_open.clone());
         let help = "How long requests took, by HTTP status";
         registry.register_with_unit(
             "request_duration",

@@ -4,6 +4,7 @@ mod clock;
 mod durable;
 mod faults;
 mod replays;
+mod steps;
 mod twin;
 
 use std::collections::BTreeSet;
@@ -41,14 +42,26 @@ fn start(limits: Limits, twin: Arc<Twin>) -> Running {
     start_with(limits, twin, Some(dead), dir)
 }
 
-#[expect(clippy::disallowed_methods, reason = "the test waits for it")]
 fn start_with(
     limits: Limits,
     twin: Arc<Twin>,
     dead: Option<DeadLetters>,
     dir: tempfile::TempDir,
 ) -> Running {
-    let (frames, leases) = feed();
+    start_steps(limits, twin, dead, dir, process::Settings::default(), Arc::default())
+}
+
+#[expect(clippy::disallowed_methods, reason = "the test waits for it")]
+fn start_steps(
+    limits: Limits,
+    twin: Arc<Twin>,
+    dead: Option<DeadLetters>,
+    dir: tempfile::TempDir,
+    process: process::Settings,
+    known: Arc<[u8]>,
+) -> Running {
+    let (frames, mut leases) = feed();
+    leases.state = known;
     let Feed { books, .. } = &leases;
     let books = Arc::clone(books);
     let stats = Metrics::default().output("home");
@@ -58,6 +71,7 @@ fn start_with(
         id: "home".into(),
         sink,
         limits,
+        process,
         dead,
         stats: Arc::clone(&stats),
         clock: clock.clone(),

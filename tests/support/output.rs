@@ -56,6 +56,7 @@ impl Delivery {
             id: "home".into(),
             sink: Arc::new(Influx::new(settings).unwrap()),
             limits,
+            process: tidegate::process::Settings::default(),
             dead: Some(letters),
             stats: Arc::clone(&stats),
             clock: output::Clock::default(),

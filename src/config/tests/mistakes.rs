@@ -173,6 +173,50 @@ fn secrets_stay_out_of_the_file_and_out_of_what_is_told() {
 }
 
 #[test]
+fn steps_are_checked_where_they_stand() {
+    for (table, told) in [
+        (
+            "[output.window]",
+            "5:1: write `[[output.window]]`, not `[output.window]`: there may be several",
+        ),
+        (
+            "[[output.window]]\nfunctions = [\"mean\"]",
+            "5:1: `every` is missing in [[output.window]]",
+        ),
+        ("[[output.window]]\nevery = \"10s\"", "5:1: `functions` is missing in [[output.window]]"),
+        (
+            "[[output.window]]\nevery = \"10s\"\nfunctions = [\"mean\", \"maxx\"]",
+            "7:22: `maxx` is not known; did you mean `max`?",
+        ),
+        (
+            "[[output.window]]\nevery = \"36h\"\nfunctions = [\"sum\"]\ntime_zone = \"Europe/Berlin\"",
+            "8:13: `time_zone` is for windows of whole days",
+        ),
+        (
+            "[[output.window]]\nevery = \"1d\"\nfunctions = [\"sum\"]\ntime_zone = \"Europe/Brelin\"",
+            "8:13: `time_zone`: `Europe/Brelin` is no time zone that this machine knows",
+        ),
+        (
+            "[[output.window]]\nevery = \"1d\"\nfunctions = [\"sum\"]\ninto = \"a\\nb\"",
+            "8:8: `into`: `a\\nb` is no measurement",
+        ),
+        ("[[output.deadband]]\nabsolute = -1", "6:12: `absolute`: expected a number from 0 on"),
+        ("[[output.deadband]]\nfield = 3", "6:9: `field`: write a pattern such as"),
+        (
+            "[output.select]\nmeasurements = \"x\"",
+            "6:1: unknown key `measurements`; did you mean `measurement`?",
+        ),
+        (
+            "[output.dedup]\nreadings_max = 0",
+            "6:16: `readings_max`: 0 is not between 1 and 1000000",
+        ),
+    ] {
+        let problems = parse(&format!("{OUTPUT}{table}\n")).unwrap_err().to_string();
+        assert!(problems.contains(told), "{problems}\nnot\n{told}");
+    }
+}
+
+#[test]
 fn outputs_are_asked_for_what_their_type_needs() {
     assert_eq!(
         told_of_output("token = 5\nfoo = 1"),
@@ -189,7 +233,7 @@ fn outputs_are_asked_for_what_their_type_needs() {
     assert_eq!(
         told_of_output("type = \"file\"\nurl = \"http://x\""),
         "2:1: `path` is missing in [[output]]: the file to write line protocol to\n\
-         5:1: unknown key `url`; [[output]] takes `id`, `start`, `limits`, `type`, `path`, \
+         5:1: unknown key `url`; [[output]] takes `id`, `start`, `limits`, `select`, `dedup`, `deadband`, `window`, `state_bytes_max`, `type`, `path`, \
          `file_bytes_max`, `files_max`, `sync`"
     );
     let influx = "type = \"influxdb\"\nurl = \"http://h\"\n";

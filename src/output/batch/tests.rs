@@ -62,7 +62,7 @@ fn batches(limits: Limits, frames: &[Vec<Reading>]) -> Vec<Batch<Arc<Shares>>> {
         for index in 0.. {
             let at = cursor.position();
             let Some(reading) = cursor.next() else { break };
-            let from = From { loan: &loan, receipt: &receipt, index, at };
+            let from = From { loan: &loan, receipt: Some(&receipt), index, at };
             let reading = reading.unwrap();
             if batcher.push(&sink, &from, &reading, now) == Pushed::Full {
                 out.extend(batcher.seal(&sink));
@@ -203,7 +203,7 @@ fn the_deadline_counts_from_the_first_reading() {
     let mut cursor = Cursor::new(&payload);
     for (index, after_ms) in [(0, 0), (1, 700)] {
         let at = cursor.position();
-        let from = From { loan: &loan, receipt: &receipt, index, at };
+        let from = From { loan: &loan, receipt: Some(&receipt), index, at };
         let now = first + Duration::from_millis(after_ms);
         let reading = cursor.next().unwrap().unwrap();
         assert_eq!(batcher.push(&sink, &from, &reading, now), Pushed::Taken);
@@ -227,7 +227,7 @@ fn a_batch_holds_only_so_much_of_frames() {
         payload.resize(1500, 0);
         let loan = Arc::new(Loan::new(Seq(1), payload.clone().into()));
         let mut cursor = Cursor::new(&payload);
-        let from = From { loan: &loan, receipt: &receipt, index: 0, at: 0 };
+        let from = From { loan: &loan, receipt: Some(&receipt), index: 0, at: 0 };
         if batcher.push(&sink, &from, &cursor.next().unwrap().unwrap(), now) == Pushed::Full {
             break;
         }
@@ -243,7 +243,7 @@ fn an_encoder_that_panics_half_way_leaves_whole_lines() {
     let payload = frame(&[reading("x", 1, &[("a", 1)])]);
     let loan = Arc::new(Loan::new(Seq(1), payload.clone()));
     let receipt = Arc::new(Shares::default());
-    let from = From { loan: &loan, receipt: &receipt, index: 0, at: 0 };
+    let from = From { loan: &loan, receipt: Some(&receipt), index: 0, at: 0 };
     let mut cursor = Cursor::new(&payload);
     assert_eq!(batcher.push(&sink, &from, &cursor.next().unwrap().unwrap(), now), Pushed::Taken);
     batcher.body.bytes.extend_from_slice(b"m,device=y a=");

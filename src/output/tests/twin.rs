@@ -12,7 +12,7 @@ use journal::{Fates, Frame, Kind, Seq};
 use proto::{Limits as ReadingLimits, Reading, ReadingRef, Readings, Time, Timestamp, Value};
 use tokio::{sync::mpsc, time::Instant};
 
-use crate::output::lease::{Lease, Leases, Receipt};
+use crate::output::lease::{Confirm, Lease, Leases, Receipt};
 use crate::sink;
 use crate::sink::{Answer, Body, Fault, LostField, Refusal, Sink, Written};
 
@@ -79,9 +79,22 @@ pub(super) struct Books {
     by_frame: BTreeMap<u64, (u32, u64, Fates)>,
     /// Shares dropped without a word.
     pub(super) dropped: u64,
+    /// The state of the last checkpoint that was confirmed, and its frame.
+    pub(super) saved: Option<(u64, Vec<u8>)>,
+    /// Confirmed, but a frame before it is under way.
+    waiting: Option<(u64, Vec<u8>)>,
 }
 
 impl Books {
+    /// As the journal does: a checkpoint waits for every frame up to its own.
+    fn save(&mut self) {
+        let Some((upto, _)) = &self.waiting else { return };
+        let is_open = |(seq, frame): (&u64, &(u32, u64, Fates))| seq <= upto && frame.1 > 0;
+        if !self.by_frame.iter().any(is_open) {
+            self.saved = self.waiting.take();
+        }
+    }
+
     /// Frames whose readings are not all accounted for.
     pub(super) fn open_frames(&self) -> usize {
         let is_open = |(readings, shares, fates): &(u32, u64, Fates)| {
@@ -94,6 +107,8 @@ impl Books {
 #[derive(Debug)]
 pub(super) struct Feed {
     frames: mpsc::UnboundedReceiver<Frame>,
+    /// What an earlier life has saved.
+    pub(super) state: Arc<[u8]>,
     pub(super) books: Arc<Mutex<Books>>,
 }
 
@@ -108,7 +123,7 @@ pub(super) struct Share {
 #[expect(clippy::disallowed_methods, reason = "a test feeds what it wrote itself")]
 pub(super) fn feed() -> (mpsc::UnboundedSender<Frame>, Feed) {
     let (sender, frames) = mpsc::unbounded_channel();
-    (sender, Feed { frames, books: Arc::default() })
+    (sender, Feed { frames, state: Arc::default(), books: Arc::default() })
 }
 
 impl Leases for Feed {
@@ -122,6 +137,33 @@ impl Leases for Feed {
         books.by_frame.insert(seq, (frame.readings, 1, Fates::default()));
         let receipt = Share { seq, books: Arc::clone(&self.books), confirmed: false };
         Some(Lease { seq: Seq(seq), frame, receipt })
+    }
+
+    fn at_head(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    fn state(&self) -> Arc<[u8]> {
+        Arc::clone(&self.state)
+    }
+
+    fn has_lost_state(&self) -> bool {
+        false
+    }
+
+    fn keep_state(&mut self) {}
+
+    fn is_checkpoint_due(&self) -> bool {
+        true
+    }
+
+    fn checkpoint(&mut self, upto: Seq, state: Vec<u8>) -> Confirm {
+        let books = Arc::clone(&self.books);
+        Box::new(move || {
+            let mut books = lock(&books);
+            books.waiting = Some((upto.0, state));
+            books.save();
+        })
     }
 }
 
@@ -138,6 +180,7 @@ impl Receipt for Share {
         let frame = books.by_frame.get_mut(&self.seq).unwrap();
         frame.1 -= 1;
         frame.2.add(fates);
+        books.save();
     }
 }
 
