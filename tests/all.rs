@@ -18,6 +18,7 @@ mod connections;
 mod corpus;
 mod databases;
 mod delivery;
+mod devices;
 mod durability;
 mod faults;
 mod fleet;
