@@ -52,8 +52,8 @@ struct Origin {
 struct Content {
     parts: Parts,
     refusals: Refusals,
-    /// How many, for the metrics.
-    refused: Refused,
+    /// How many, for the metrics; most gathers have none.
+    refused: Option<Box<Refused>>,
     /// Readings, whatever became of them: for the metrics.
     received: u64,
     /// Those of them that are to be stored.
@@ -88,7 +88,7 @@ pub(super) struct Unsent {
     intake: Intake,
     source: SourceKind,
     readings: u64,
-    refused: Refused,
+    refused: Option<Box<Refused>>,
     filtered: u64,
     duplicates: u64,
 }
@@ -227,7 +227,7 @@ impl Gather {
             intake: self.origin.intake.clone(),
             source: SourceKind::of(&self.origin.source),
             readings: self.content.readings,
-            refused: mem::take(&mut self.content.refused),
+            refused: self.content.refused.take(),
             filtered: self.content.filtered,
             duplicates: self.content.duplicates,
         };
@@ -247,14 +247,16 @@ impl Unsent {
         if self.duplicates > 0 {
             stats.duplicate.inc_by(self.duplicates);
         }
-        stats.add_refused(&mem::take(&mut self.refused));
+        if let Some(refused) = self.refused.take() {
+            stats.add_refused(&refused);
+        }
         (self.readings, self.filtered, self.duplicates) = (0, 0, 0);
     }
 }
 
 impl Drop for Unsent {
     fn drop(&mut self) {
-        let returned = self.readings + self.refused.readings() + self.duplicates;
+        let returned = self.readings + readings_of(self.refused.as_deref()) + self.duplicates;
         if returned > 0 {
             self.intake.stats().source(self.source).returned.inc_by(returned);
         }
@@ -262,6 +264,10 @@ impl Drop for Unsent {
             self.intake.carry_filtered(self.filtered);
         }
     }
+}
+
+fn readings_of(refused: Option<&Refused>) -> u64 {
+    refused.map_or(0, Refused::readings)
 }
 
 impl Origin {
@@ -291,7 +297,7 @@ impl Drop for Gather {
         stats.filtered.inc_by(self.content.filtered);
         if !self.content.is_sealed {
             let Content { readings, refused, duplicates, .. } = &self.content;
-            stats.returned.inc_by(readings + refused.readings() + duplicates);
+            stats.returned.inc_by(readings + readings_of(refused.as_deref()) + duplicates);
             intake.carry_filtered(self.content.filtered);
         }
     }
@@ -334,7 +340,7 @@ impl Content {
         if !self.rejects.is_empty() {
             let bytes_max = intake.limits().rejected_bytes_max;
             self.refusals.add(Payload { topic, bytes: payload, bytes_max }, &self.rejects);
-            self.refused.add(&self.rejects);
+            self.refused.get_or_insert_default().add(&self.rejects);
         }
         Outcome { readings, refused, filtered: readings == 0 && refused == 0 && nothings > 0 }
     }

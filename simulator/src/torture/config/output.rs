@@ -6,6 +6,9 @@ use toml::{Table, Value};
 
 use super::{Places, Unreadable, quantity, set, table, tables, text};
 
+/// What would make other points of readings, or none.
+const STEPS: [&str; 4] = ["select", "dedup", "deadband", "window"];
+
 /// An output of the gateway, and where its readings end up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in super::super) struct Output {
@@ -54,6 +57,13 @@ pub(super) fn replace(
                 return Err(Unreadable(format!("output `{id}`: type `{other}` cannot be tried")));
             }
         };
+        for step in STEPS {
+            if output.remove(step).is_some() {
+                remarks.push(format!(
+                    "[[output]] `{id}` {step}: left out, so that each reading can be looked for"
+                ));
+            }
+        }
         shorten(table(output, "limits")?, &id, remarks);
         outputs.push(Output { id, to });
     }

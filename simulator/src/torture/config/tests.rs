@@ -137,6 +137,17 @@ fn what_devices_here_do_not_speak_is_left_out_and_said() {
 }
 
 #[test]
+fn what_makes_other_points_of_readings_is_left_out_and_said() {
+    let derived = derive(&everything()).unwrap();
+    let after = root(&derived);
+    let said = derived.remarks.join("\n");
+    for step in ["select", "dedup", "deadband", "window"] {
+        assert_eq!(after["output"][0].get(step), None);
+        assert!(said.contains(&format!("{step}: left out")), "{step}: {said}");
+    }
+}
+
+#[test]
 fn the_rule_of_the_simulated_devices_comes_first() {
     let after = root(&derive(DEV).unwrap());
     let rules = after["rule"].as_array().unwrap();
