@@ -10,8 +10,9 @@ use proto::Value;
 use tokio::time::Instant;
 
 use crate::support::{
+    gateway::Setup,
     http::post,
-    rig::{Rig, is_long},
+    rig::{OUTPUT, Rig, is_long},
     show, wait_for,
 };
 
@@ -158,4 +159,37 @@ async fn a_silent_devices_last_window_arrives_and_open_ones_survive_a_stop() {
         count(&rig).map(|_| ()).ok_or_else(|| "nothing yet".to_owned())
     });
     assert_eq!(count(&rig).unwrap(), [("v_count".to_owned(), Value::Signed(3))]);
+}
+
+/// What an output remembered holds its position back until the next checkpoint. There must be one
+/// when nothing is to be remembered any more, or the journal would keep everything from there on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outputs_position_moves_on_when_what_it_remembered_is_taken_out() {
+    let mut rig = Rig::prepare("", "").await;
+    let plain = rig.output_table();
+    let mut at = nanos_ago(Duration::from_mins(5));
+    for (step, tables) in [
+        ("dedup", format!("{plain}[output.dedup]\n")),
+        ("nothing", plain.clone()),
+        ("windows", format!("{plain}[[output.window]]\nevery = \"1s\"\nfunctions = [\"count\"]\n")),
+        ("select", format!("{plain}[output.select]\nmeasurement = \"climate\"\n")),
+        ("nothing again", plain.clone()),
+    ] {
+        rig.gateway.configure(&Setup { journal: "", tables: &tables });
+        rig.gateway.run();
+        for _ in 0..20 {
+            at += SECOND;
+            let line = format!("climate,device=a v=1 {at}\n");
+            let answer = post(rig.gateway.http_port, "/write", &[], line.as_bytes()).unwrap();
+            assert_eq!(answer.status, 204, "{answer:?}");
+        }
+        rig.delivered();
+        assert!(rig.gateway.terminate(PATIENCE).success());
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tidegate"));
+        command.args(["journal", "status", "--offline"]).arg(rig.gateway.dir().join("journal"));
+        let said = String::from_utf8(command.output().unwrap().stdout).unwrap();
+        let position = said.lines().find(|line| line.starts_with(&format!("position {OUTPUT} ")));
+        let position = position.unwrap_or_else(|| panic!("{step}: no {OUTPUT} in {said}"));
+        assert!(position.contains(", pending 0, "), "{step}: {position}");
+    }
 }

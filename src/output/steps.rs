@@ -53,6 +53,9 @@ pub(super) struct Steps {
     is_news: bool,
     /// What was remembered is lost, so that windows may have been closed before.
     has_forgotten: bool,
+    /// The position moves by checkpoints: there is something to remember, or there was, and what the
+    /// journal keeps of it has to go.
+    holds: bool,
     tick_at: Option<Instant>,
 }
 
@@ -72,7 +75,8 @@ impl Steps {
             has_forgotten = true;
             Process::new(settings.clone())
         });
-        if process.has_state() {
+        let holds = process.has_state() || !state.is_empty();
+        if holds {
             leases.keep_state();
         }
         let mut steps = Self {
@@ -83,6 +87,7 @@ impl Steps {
             upto: None,
             is_news: false,
             has_forgotten,
+            holds,
             tick_at: None,
         };
         steps.wind();
@@ -160,7 +165,7 @@ impl Steps {
     }
 
     fn wind(&mut self) {
-        let look = (self.is_news && self.process.has_state()).then_some(LOOK_EVERY);
+        let look = (self.is_news && self.holds).then_some(LOOK_EVERY);
         let wait = self.process.due_in().into_iter().chain(look).min();
         let at = wait.map(|wait| Instant::now() + wait.max(WAIT_MIN));
         self.tick_at = self.tick_at.into_iter().chain(at).min();
@@ -168,7 +173,7 @@ impl Steps {
 
     /// Hands what is remembered to the journal, if there is anything new.
     pub(super) fn checkpoint<L: Leases>(&mut self, leases: &mut L) {
-        let Some(upto) = self.upto.filter(|_| self.is_news && self.process.has_state()) else {
+        let Some(upto) = self.upto.filter(|_| self.is_news && self.holds) else {
             return;
         };
         let confirm = leases.checkpoint(upto, self.process.snapshot());
