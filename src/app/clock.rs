@@ -218,7 +218,7 @@ impl Collector for Shown {
         let believed =
             encoder.encode_descriptor("clock_believed", help, None, MetricType::Gauge)?;
         ConstGauge::new(i64::from(clock.believed)).encode(believed)?;
-        let help = "How often a believed clock was set by more than a second";
+        let help = "How often a believed clock was set by a second or more";
         let mut steps =
             encoder.encode_descriptor("clock_steps", help, None, MetricType::Counter)?;
         for (direction, count) in

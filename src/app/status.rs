@@ -88,7 +88,7 @@ pub struct Clock {
     pub believed: bool,
     /// How long what it stamps waits for the right time; `None`: nothing waits.
     pub wait_left_seconds: Option<u64>,
-    /// How often a believed clock was set by more than a second.
+    /// How often a believed clock was set by a second or more.
     pub steps_forward: u64,
     pub steps_backward: u64,
 }

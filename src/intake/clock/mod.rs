@@ -5,7 +5,7 @@
 //!  keeper.rs  since when, and what is decided of the stamps before
 //! ```
 //! Promises: stamps of one period rise strictly, each names the epoch it belongs to. A believed
-//! clock that is set back by more than [`STEP`] begins a new period: stamps follow it. By less, they
+//! clock that is set back by [`STEP`] or more begins a new period: stamps follow it. By less, they
 //! go on rising until it has caught up.
 //!
 //! Leaves out how decisions become durable: that is the journal's, and `app` brings both together.
@@ -31,7 +31,7 @@ use self::judge::Seen;
 use self::keeper::Mode;
 use super::stamp::{Clock, Stamper};
 
-/// From here on a clock has been set, and was not slewed.
+/// From here on a clock has been set, and was not slewed: by this much or more.
 pub const STEP: Duration = Duration::from_secs(1);
 const STEP_NS: i64 = 1_000_000_000;
 /// Two clocks that are read further apart are read again.
@@ -70,7 +70,15 @@ struct Period {
     stamper: Stamper,
 }
 
-/// How often a believed clock was set, by more than [`STEP`].
+impl Period {
+    /// The wall clock says `at`, and was set back since the last stamp.
+    fn is_behind(&self, at: Timestamp) -> bool {
+        let last = self.stamper.last().nanos();
+        self.offset_ns.is_none() && at.nanos() <= last.saturating_sub(STEP_NS)
+    }
+}
+
+/// How often a believed clock was set, by [`STEP`] or more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Steps {
     pub forward: u64,
@@ -109,8 +117,7 @@ impl Timekeeper {
     pub fn arrive(&self) -> Arrival {
         let period = self.period();
         let at = self.now_in(&period);
-        let last = period.stamper.last().nanos();
-        if period.offset_ns.is_none() && at.nanos() < last.saturating_sub(STEP_NS) {
+        if period.is_behind(at) {
             return self.arrive_after_a_step();
         }
         Arrival { at, period }
@@ -164,7 +171,7 @@ impl Timekeeper {
         let mut period = self.period.write().unwrap_or_else(PoisonError::into_inner);
         let (at, running_ns) = self.read();
         let last = period.stamper.last().nanos();
-        if period.offset_ns.is_none() && at.nanos() < last.saturating_sub(STEP_NS) {
+        if period.is_behind(at) {
             let stamper = Stamper::default();
             *period = Arc::new(Period { epoch: period.epoch, offset_ns: None, stamper });
             let offset_ns = at.nanos().saturating_sub(running_ns);
