@@ -27,6 +27,7 @@ use tracing::{error, warn};
 
 use crate::disk::{self, Disk};
 use crate::options::PAGE;
+use crate::segment;
 use crate::shared::{Shared, lock};
 use record::{Parsed, Record};
 
@@ -249,7 +250,7 @@ impl Clock {
         for parsed in slots.into_iter().flatten() {
             match parsed {
                 Parsed::Newer => files.is_newer = true,
-                Parsed::Valid(record) if record.journal == journal => {
+                Parsed::Valid(record) if segment::is_of(record.journal, journal) => {
                     if newest.as_ref().is_none_or(|known| known.generation < record.generation) {
                         newest = Some(record);
                     }
@@ -306,7 +307,7 @@ impl Clock {
         let bytes = record.bytes();
         // Both, before anybody may rely on it.
         for slot in 0..2 {
-            disk::create_whole(disk, &name(slot), &bytes)?;
+            disk::create_whole(disk, &name(slot), &bytes, PAGE)?;
             if let Some(there) = files.there.get_mut(slot)
                 && !std::mem::replace(there, true)
             {

@@ -9,7 +9,7 @@
 //! only if that did not help after a while, as what it frees may show late (a reader's open file, a
 //! file system that frees behind its back); what a
 //! position loses is counted in the record that moves it, and that record is on the disk before the
-//! segment goes. Leases out of it may settle first, for a while; one that settles later takes its
+//! segment goes. Leases out of it, and checkpoints, may settle first, for a while; one that settles later takes its
 //! readings back out of the count. What a later release wrote never gives way.
 
 use std::{
@@ -69,9 +69,9 @@ impl GivingWay {
         };
         self.at = Some(at);
         let last = oldest.last();
-        let leased = holders.iter().any(|it| it.ledger(|ledger| ledger.is_leased_upto(last)));
+        let is_under_way = |it: &Arc<Position>| it.ledger(|ledger| ledger.is_under_way_upto(last));
         let waited = now.duration_since(at.since) >= shared.limits.lease_wait;
-        if at.is_newer || (leased && !waited) {
+        if at.is_newer || (holders.iter().any(is_under_way) && !waited) {
             return false;
         }
         give_way(shared, &oldest, &holders);

@@ -48,6 +48,8 @@ struct Entry {
     bytes: u64,
     at: FrameAt,
     state: State,
+    /// Its first frame was handed out; the rest passed by.
+    was_leased: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -80,7 +82,7 @@ impl Ledger {
 
     /// What a record says: the prefix that is done, or where an output with a state goes on.
     pub(crate) fn recorded(&self) -> Restart {
-        let stateless = || Restart { at: self.counted(), ..Restart::default() };
+        let stateless = || Restart::stateless(self.counted(), self.restarts.is_cut());
         self.restarts.now().cloned().unwrap_or_else(stateless)
     }
 
@@ -146,10 +148,12 @@ impl Ledger {
         self.again.is_some() || self.jumped
     }
 
-    /// Whether a lease of a frame up to `last` is out.
-    pub(crate) fn is_leased_upto(&self, last: u64) -> bool {
-        let within = self.entries.iter().take_while(|entry| entry.first <= last);
-        within.into_iter().any(|entry| matches!(entry.state, State::Leased))
+    /// Whether what is under way may move it past `last`: a lease of a frame up to there, or a
+    /// checkpoint.
+    pub(crate) fn is_under_way_upto(&self, last: u64) -> bool {
+        let mut within = self.entries.iter().take_while(|entry| entry.first <= last);
+        within.any(|entry| matches!(entry.state, State::Leased))
+            || self.restarts.is_pending_upto(last, self.low)
     }
 
     /// Moves past `last`: what is not done up to there is dropped. `journaled`: readings on this
@@ -167,18 +171,25 @@ impl Ledger {
             }
             self.passed += entry.readings;
             self.low = entry.last;
+            self.restarts.advanced(self.counted(), !entry.was_leased);
         }
-        self.advance();
+        // What it has beyond `last` only passed by.
+        let is_done = |entry: &Entry| entry.first <= last && matches!(entry.state, State::Done(_));
+        if self.entries.front().is_some_and(is_done) {
+            self.advance_once();
+        }
         if self.low < last {
             let unseen = (journaled - self.base.min(journaled)).saturating_sub(self.passed);
             self.fates.dropped += unseen;
             self.passed += unseen;
             self.low = last;
+            self.restarts.advanced(self.counted(), true);
         }
+        self.restarts.cut(self.counted());
+        self.advance();
         let again = |entry: &Entry| matches!(entry.state, State::Again).then_some(entry.first);
         self.again = self.entries.iter().find_map(again);
         self.jumped = true;
-        self.restarts.cut(self.counted());
         self.fates.dropped - before
     }
 
@@ -196,6 +207,7 @@ impl Ledger {
                 bytes: bytes as u64,
                 at,
                 state: State::Leased,
+                was_leased: true,
             });
             return Offer::Lease;
         }
@@ -222,7 +234,16 @@ impl Ledger {
             all.add(fates);
         } else {
             let state = State::Done(*fates);
-            self.entries.push_back(Entry { first, last, readings, bytes: 0, at, state });
+            let was_leased = false;
+            self.entries.push_back(Entry {
+                first,
+                last,
+                readings,
+                bytes: 0,
+                at,
+                state,
+                was_leased,
+            });
         }
         self.advance();
     }
@@ -278,15 +299,23 @@ impl Ledger {
     }
 
     fn advance(&mut self) {
-        while let Some(Entry { last, readings, state: State::Done(fates), .. }) =
+        while self.advance_once() {}
+    }
+
+    /// Counts the first entry, if it is done with.
+    fn advance_once(&mut self) -> bool {
+        let Some(Entry { last, readings, state: State::Done(fates), was_leased, .. }) =
             self.entries.front()
-        {
-            self.low = *last;
-            self.passed += readings;
-            self.fates.add(fates);
-            self.entries.pop_front();
-            self.restarts.advanced(self.counted());
-        }
+        else {
+            return false;
+        };
+        let has_passed_by = !*was_leased;
+        self.low = *last;
+        self.passed += readings;
+        self.fates.add(fates);
+        self.entries.pop_front();
+        self.restarts.advanced(self.counted(), has_passed_by);
+        true
     }
 
     fn entry(&self, seq: u64) -> Option<&Entry> {

@@ -160,6 +160,7 @@ pub(crate) enum Mutant {
     StopAtTheFirstBadFrame,
     OldSaltKept,
     LossNotCounted,
+    StateKeptAcrossAGap,
 }
 
 impl Default for Limits {

@@ -57,6 +57,8 @@ pub(crate) struct Position {
     /// Why its reader stands before something that it does not read.
     pub(crate) stopped: Mutex<Option<PositionAlarm>>,
     found: Option<PositionAlarm>,
+    /// Its output says that a later release wrote its state.
+    has_newer_state: AtomicBool,
     pub(crate) care: Care,
 }
 
@@ -130,6 +132,12 @@ impl Slots {
         Self { generation, files, low, fates, working_on, sizes, ..Self::none() }
     }
 
+    fn set_size(&mut self, slot: u64, bytes: u64) {
+        if let Some(size) = self.sizes.get_mut(usize::from(slot == 1)) {
+            *size = bytes;
+        }
+    }
+
     fn is_news(&self, restart: &Restart, working_on: u64) -> bool {
         self.low != Some(restart.at.low)
             || self.fates != restart.at.fates
@@ -158,6 +166,7 @@ impl Position {
             claimed: AtomicBool::new(false),
             stopped: Mutex::default(),
             found: alarm,
+            has_newer_state: AtomicBool::new(false),
             care,
         }
     }
@@ -168,11 +177,17 @@ impl Position {
 
     /// A later release's: nothing of it is read, rewritten or passed.
     pub(crate) fn is_frozen(&self) -> bool {
-        self.found == Some(PositionAlarm::Newer)
+        self.found == Some(PositionAlarm::Newer) || self.has_newer_state.load(Ordering::Acquire)
+    }
+
+    /// From now on it is as if a later release had written all of it.
+    pub(crate) fn freeze(&self) {
+        self.has_newer_state.store(true, Ordering::Release);
     }
 
     pub(crate) fn alarm(&self) -> Option<PositionAlarm> {
-        self.found.or(*lock(&self.stopped))
+        let newer = self.is_frozen().then_some(PositionAlarm::Newer);
+        newer.or(self.found).or(*lock(&self.stopped))
     }
 
     /// A lease came back: with its readings' fates, or given up.
@@ -184,10 +199,13 @@ impl Position {
 
     /// Moves past `last`, whatever is not done up to there; returns how many readings that costs.
     pub(crate) fn give_way(&self, shared: &Shared, last: u64, books: &Books) -> u64 {
-        let kept = self.ledger(|ledger| ledger.fates.dropped);
+        let (kept, state) = self.ledger(|ledger| (ledger.fates.dropped, ledger.recorded().state));
         let dropped = self.ledger(|ledger| ledger.cut(last, books.of(self.kind)));
         if shared.is(Mutant::LossNotCounted) {
             self.ledger(|ledger| ledger.fates.dropped = kept);
+        }
+        if shared.is(Mutant::StateKeptAcrossAGap) {
+            self.ledger(|ledger| ledger.restarts.keep_across_a_gap(state));
         }
         self.given_up.notify_one();
         dropped
@@ -275,13 +293,7 @@ impl Position {
             }
             file
         } else {
-            let file = disk::create_whole(&*shared.disk, &name(self.id.as_str(), slot), &bytes)?;
-            shared.release(size);
-            shared.allocate(bytes.len() as u64);
-            if let Some(size) = slots.sizes.get_mut(usize::from(slot == 1)) {
-                *size = bytes.len() as u64;
-            }
-            file
+            self.make_anew(shared, &mut slots, slot, &bytes)?
         };
         if let Some(place) = slots.files.get_mut(usize::from(slot == 1)) {
             *place = Some(file);
@@ -294,6 +306,34 @@ impl Position {
         self.low_on_disk.store(record.low, Ordering::Release);
         self.bytes_on_disk.store(bytes_done, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// The file of that slot, with room for a larger state than this one. The other one holds the
+    /// newest record: where there is not enough space for both, this one goes first.
+    fn make_anew(
+        &self,
+        shared: &Shared,
+        slots: &mut Slots,
+        slot: u64,
+        bytes: &[u8],
+    ) -> io::Result<Arc<dyn File>> {
+        let name = name(self.id.as_str(), slot);
+        let mut room = room_for(bytes.len() as u64);
+        let mut made = disk::create_whole(&*shared.disk, &name, bytes, room);
+        let mut former = slots.sizes.get(usize::from(slot == 1)).copied().unwrap_or(0);
+        if made.is_err() && former > 0 && slots.low.is_some() {
+            disk::remove_if_there(&*shared.disk, &name)?;
+            shared.release(former);
+            former = 0;
+            slots.set_size(slot, 0);
+            room = bytes.len() as u64;
+            made = disk::create_whole(&*shared.disk, &name, bytes, room);
+        }
+        let file = made?;
+        shared.release(former);
+        shared.allocate(room);
+        slots.set_size(slot, room);
+        Ok(file)
     }
 
     fn record(&self, shared: &Shared, generation: u64, restart: Restart) -> Record {
@@ -310,6 +350,7 @@ impl Position {
             passed,
             working_on: self.care.working_on(),
             fates,
+            is_cut: restart.is_cut,
             state: restart.state,
         }
     }
@@ -327,6 +368,11 @@ impl Position {
     pub(crate) fn give_back(&self) {
         self.taken.store(false, Ordering::Release);
     }
+}
+
+/// What a file takes for a record of so many bytes: one with a state may grow by a quarter.
+fn room_for(bytes: u64) -> u64 {
+    if bytes > PAGE { (bytes + bytes / 4).next_multiple_of(PAGE) } else { PAGE }
 }
 
 pub(crate) fn kind_of(id: &OutputId) -> Kind {

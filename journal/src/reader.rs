@@ -186,18 +186,27 @@ impl Reader {
         self.position.ledger(|ledger| ledger.recorded().state)
     }
 
-    /// The position's files were there, and none was valid: what it knew is lost.
+    /// What it knew is lost: the position's files were there, and none was valid; or frames that it
+    /// should have seen made room for others before a crash.
     pub fn has_lost_state(&self) -> bool {
         use PositionAlarm::{Damaged, OtherJournal};
         matches!(self.position.alarm(), Some(Damaged | OtherJournal))
+            || self.position.ledger(|ledger| ledger.restarts.is_cut())
     }
 
-    /// From now on only checkpoints move the position. Before the first lease.
-    pub fn keep_state(&mut self) {
+    /// A later release wrote the state: nothing is handed out, the position and the frames behind it
+    /// stay as they are until that release is back. Before the first lease.
+    pub fn leave_to_newer(&mut self) {
+        self.position.freeze();
+    }
+
+    /// From now on only checkpoints move the position. Before the first lease. `held`: readings that
+    /// were absorbed and are nowhere but in the state.
+    pub fn keep_state(&mut self, held: u64) {
         let state = self.state();
         self.position.ledger(|ledger| {
             let counted = ledger.counted();
-            ledger.restarts.hold(counted, state);
+            ledger.restarts.hold(counted, state, held);
         });
     }
 
@@ -217,12 +226,13 @@ impl Reader {
     }
 
     /// Hands over the state as of exactly `upto`, the last frame that was worked on. The position
-    /// moves there once every frame up to it is done with and the checkpoint is confirmed.
-    pub fn checkpoint(&mut self, upto: Seq, state: Vec<u8>) -> Checkpoint {
+    /// moves there once every frame up to it is done with and the checkpoint is confirmed. `held`:
+    /// readings that were absorbed and are nowhere but in the state.
+    pub fn checkpoint(&mut self, upto: Seq, state: Vec<u8>, held: u64) -> Checkpoint {
         let state_bytes = state.len();
         let (number, done) = self.position.ledger(|ledger| {
             let counted = ledger.counted();
-            (ledger.restarts.take(upto.0, state, counted), ledger.bytes_done)
+            (ledger.restarts.take(upto.0, state, held, counted), ledger.bytes_done)
         });
         self.saved = Saved { at: Instant::now(), state_bytes, done };
         Checkpoint::new(Arc::clone(&self.shared), Arc::clone(&self.position), number)

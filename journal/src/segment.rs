@@ -6,8 +6,8 @@
 //! header, at 0 and again at 2048 (another sector); little-endian
 //!   0 magic "TIDESEG\n"   8 version u16   10 header_len u16 (128)   12 flags u32 (bit 0: encrypted)
 //!  16 id u64             24 salt u64      32 first_seq u64          40 capacity u64
-//!  48 journal uuid 16    64 books at first_seq: journaled, rejected, refused, filtered,
-//!                           duplicate, dropped, 6 x u64
+//!  48 journal uuid 16 (zeros: whichever the others are of)
+//!  64 books at first_seq: journaled, rejected, refused, filtered, duplicate, dropped, 6 x u64
 //! 112 created i64 (ns, information only)  120 reserved u32  124 crc32c of all before it
 //!
 //! trailer, the last 4096 bytes of the file
@@ -78,6 +78,15 @@ pub(crate) struct Trailer {
     /// After `last`.
     pub(crate) books: Books,
     pub(crate) torn: Vec<(u64, u64)>,
+}
+
+/// In place of a journal's uuid: written while a segment that is there could not tell its own, and
+/// nothing else did. It belongs to whatever journal it is found with.
+pub(crate) const NAMELESS: [u8; 16] = [0; 16];
+
+/// Whether what is marked with `id` belongs to that journal.
+pub(crate) fn is_of(id: [u8; 16], journal: [u8; 16]) -> bool {
+    id == journal || id == NAMELESS
 }
 
 /// How far numbers may have gone in segments up to that id, whatever is in them: no segment holds as

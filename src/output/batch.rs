@@ -120,6 +120,8 @@ pub struct Batcher<R> {
     body: Body,
     keys: Keys,
     shares: Vec<Share<R>>,
+    /// The last of them that is of a whole frame.
+    frame_share: Option<usize>,
     origins: Origins,
     refused: Vec<Refused>,
     holds: Vec<Hold>,
@@ -139,6 +141,7 @@ impl<R: Receipt> Batcher<R> {
             body: Body::default(),
             keys: Keys::default(),
             shares: Vec::new(),
+            frame_share: None,
             origins: Origins::default(),
             refused: Vec::new(),
             holds: Vec::new(),
@@ -254,27 +257,34 @@ impl<R: Receipt> Batcher<R> {
     }
 
     fn has_room_for_frame(&self, loan: &Arc<Loan>) -> bool {
-        match self.shares.last() {
-            Some(last) if !Arc::ptr_eq(&last.loan, loan) => {
-                self.frame_bytes + loan.payload.len() <= self.limits.bytes_max.saturating_mul(4)
-            }
-            _ => true,
-        }
+        self.shares.is_empty()
+            || self.share_of(loan).is_some()
+            || self.frame_bytes + loan.payload.len() <= self.limits.bytes_max.saturating_mul(4)
+    }
+
+    /// Readings of a frame come by turns as they are and as what is left of them.
+    fn share_of(&self, loan: &Arc<Loan>) -> Option<usize> {
+        let last = self.shares.len().checked_sub(1);
+        let mut known = last.into_iter().chain(self.frame_share);
+        known.find(|at| self.shares.get(*at).is_some_and(|it| Arc::ptr_eq(&it.loan, loan)))
     }
 
     /// Counts a reading as one of this batch.
     fn origin(&mut self, from: &From<'_, R>, now: Instant) -> Origin {
-        if !self.shares.last().is_some_and(|last| Arc::ptr_eq(&last.loan, from.loan)) {
+        let at = self.share_of(from.loan).unwrap_or_else(|| {
             let receipt = from.receipt.map(Receipt::share);
             self.frame_bytes += from.loan.payload.len();
             self.shares.push(Share { loan: Arc::clone(from.loan), receipt, readings: 0 });
-        }
-        if let Some(share) = self.shares.last_mut() {
+            let at = self.shares.len() - 1;
+            self.frame_share = if from.loan.is_frame() { Some(at) } else { self.frame_share };
+            at
+        });
+        if let Some(share) = self.shares.get_mut(at) {
             share.readings += 1;
         }
         self.readings += 1;
         self.deadline.get_or_insert(now + self.limits.age_max);
-        let share = u32::try_from(self.shares.len() - 1).unwrap_or(u32::MAX);
+        let share = u32::try_from(at).unwrap_or(u32::MAX);
         Origin { share, index: from.index, at: u32::try_from(from.at).unwrap_or(u32::MAX) }
     }
 

@@ -308,7 +308,7 @@ impl<S: Sink, R: Receipt> Gather<'_, S, R> {
     async fn tick(&mut self, at_head: bool) -> Result<(), Gone> {
         let Some(steps) = &mut self.steps else { return Ok(()) };
         if !at_head {
-            steps.wind_again();
+            steps.put_off();
             return Ok(());
         }
         steps.tick(Timestamp::from_system_time(SystemTime::now()));

@@ -25,14 +25,18 @@ pub trait Leases: Send {
     /// That it knew something is known, but not what.
     fn has_lost_state(&self) -> bool;
 
-    /// Only checkpoints move the position from now on. Before the first lease.
-    fn keep_state(&mut self);
+    /// A later release wrote the state: no lease comes, and nothing of it changes.
+    fn leave_to_newer(&mut self);
+
+    /// Only checkpoints move the position from now on. Before the first lease. `held`: readings that
+    /// were absorbed and are nowhere but in the state.
+    fn keep_state(&mut self, held: u64);
 
     fn is_checkpoint_due(&self) -> bool;
 
     /// The state as of exactly this frame. Whoever confirms it says that everything else that came
-    /// of frames up to it is where it belongs.
-    fn checkpoint(&mut self, upto: Seq, state: Vec<u8>) -> Confirm;
+    /// of frames up to it is where it belongs. `held`: as with [`Self::keep_state`].
+    fn checkpoint(&mut self, upto: Seq, state: Vec<u8>, held: u64) -> Confirm;
 }
 
 pub type Confirm = Box<dyn FnOnce() + Send>;
@@ -71,16 +75,20 @@ impl Leases for journal::Reader {
         self.has_lost_state()
     }
 
-    fn keep_state(&mut self) {
-        self.keep_state();
+    fn leave_to_newer(&mut self) {
+        self.leave_to_newer();
+    }
+
+    fn keep_state(&mut self, held: u64) {
+        self.keep_state(held);
     }
 
     fn is_checkpoint_due(&self) -> bool {
         self.is_checkpoint_due()
     }
 
-    fn checkpoint(&mut self, upto: Seq, state: Vec<u8>) -> Confirm {
-        let checkpoint = self.checkpoint(upto, state);
+    fn checkpoint(&mut self, upto: Seq, state: Vec<u8>, held: u64) -> Confirm {
+        let checkpoint = self.checkpoint(upto, state, held);
         Box::new(move || checkpoint.confirm())
     }
 }
@@ -102,17 +110,22 @@ pub struct Loan {
     pub payload: Bytes,
     unconfirmed: Option<Arc<Unconfirmed>>,
     /// The frame that this was made of: it is unconfirmed until this is.
-    _whole: Option<Arc<Self>>,
+    whole: Option<Arc<Self>>,
 }
 
 impl Loan {
     pub fn new(seq: Seq, payload: Bytes) -> Self {
-        Self { seq, payload, unconfirmed: None, _whole: None }
+        Self { seq, payload, unconfirmed: None, whole: None }
     }
 
     /// What came of some readings of a frame, which is unconfirmed until this is.
     pub fn part_of(whole: &Arc<Self>, payload: Bytes) -> Self {
-        Self { seq: whole.seq, payload, unconfirmed: None, _whole: Some(Arc::clone(whole)) }
+        Self { seq: whole.seq, payload, unconfirmed: None, whole: Some(Arc::clone(whole)) }
+    }
+
+    /// A frame's readings as they lie in the journal.
+    pub fn is_frame(&self) -> bool {
+        self.whole.is_none()
     }
 
     /// Counts as unconfirmed until it is dropped.

@@ -15,12 +15,14 @@ use tracing::error;
 use super::Output;
 use super::epoch::Epoch;
 use super::lease::{Leases, Loan};
-use crate::process::{Kept, Process, Verdict};
+use crate::process::{Kept, Process, StateError, Verdict};
 
 /// While there is something to write down, look so often whether it is time.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The shortest wait, should the output be busy when it is time.
 const WAIT_MIN: Duration = Duration::from_millis(50);
+/// The same while it is not at the journal's head: it may stand before what cannot be read.
+const PUT_OFF: Duration = Duration::from_millis(250);
 
 /// One thing that goes into a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,16 +70,27 @@ impl Steps {
             return None;
         }
         let mut has_forgotten = settings.has_state() && leases.has_lost_state();
-        let process = Process::restore(settings.clone(), &state).unwrap_or_else(|error| {
-            error!(output = &*output.id, %error, "what the output knew is lost: it begins anew");
-            output.stats.states_lost.inc();
-            output.stats.note_error(&format!("what the output knew is lost: {error}").into());
-            has_forgotten = true;
-            Process::new(settings.clone())
-        });
+        let process = match Process::restore(settings.clone(), &state) {
+            Ok(process) => process,
+            Err(error) => {
+                output.stats.note_error(&format!("what the output knew: {error}").into());
+                if error == StateError::Newer {
+                    error!(
+                        output = &*output.id,
+                        "a later release wrote what the output knew: it waits"
+                    );
+                    leases.leave_to_newer();
+                    return None;
+                }
+                error!(output = &*output.id, %error, "what the output knew is lost: it begins anew");
+                output.stats.states_lost.inc();
+                has_forgotten = true;
+                Process::new(settings.clone())
+            }
+        };
         let holds = process.has_state() || !state.is_empty();
         if holds {
-            leases.keep_state();
+            leases.keep_state(process.held());
         }
         let mut steps = Self {
             process,
@@ -164,6 +177,11 @@ impl Steps {
         self.wind();
     }
 
+    /// It was not: frames wait to be worked on first, perhaps for long.
+    pub(super) fn put_off(&mut self) {
+        self.tick_at = Some(Instant::now() + PUT_OFF);
+    }
+
     fn wind(&mut self) {
         let look = (self.is_news && self.holds).then_some(LOOK_EVERY);
         let wait = self.process.due_in().into_iter().chain(look).min();
@@ -176,7 +194,7 @@ impl Steps {
         let Some(upto) = self.upto.filter(|_| self.is_news && self.holds) else {
             return;
         };
-        let confirm = leases.checkpoint(upto, self.process.snapshot());
+        let confirm = leases.checkpoint(upto, self.process.snapshot(), self.process.held());
         self.epoch = std::mem::take(&mut self.epoch).end(confirm);
         self.is_news = false;
     }

@@ -286,6 +286,11 @@ impl Process {
         (self.budget.used(), self.windows.as_ref().map_or(0, Windows::open))
     }
 
+    /// Readings that ended in windows which are open: nothing else tells of them.
+    pub fn held(&self) -> u64 {
+        self.windows.as_ref().map_or(0, Windows::held)
+    }
+
     /// The state, whole. Empty if there is none.
     ///
     /// ```text

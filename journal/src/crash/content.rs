@@ -75,6 +75,22 @@ pub(super) fn read(frame: &Frame) -> Result<FrameModel, String> {
     Ok(model)
 }
 
+/// What an output with a state remembers once it has worked on that frame: short or long.
+pub(super) fn state(upto: u64) -> Vec<u8> {
+    let mut rng = fastrand::Rng::with_seed(upto);
+    let len = if rng.u8(0..4) == 0 { rng.usize(3000..9000) } else { rng.usize(8..100) };
+    let mut state = upto.to_le_bytes().to_vec();
+    state.extend(std::iter::repeat_with(|| rng.u8(..)).take(len - 8));
+    state
+}
+
+/// The frame that a state is of, if every byte is what that makes it.
+pub(super) fn state_of(bytes: &[u8]) -> Result<u64, String> {
+    let upto = bytes.first_chunk().map(|upto| u64::from_le_bytes(*upto));
+    let whole = upto.filter(|upto| state(*upto) == bytes);
+    whole.ok_or_else(|| format!("PHANTOM: a state of {upto:?} in {} bytes", bytes.len()))
+}
+
 fn is_rejecting(id: u64) -> bool {
     id.is_multiple_of(17)
 }

@@ -19,6 +19,8 @@ pub(super) struct Plan {
     pub(super) reads_fail_in_recovery: u32,
     /// In some lives no output of the configuration claims `cloud`.
     pub(super) leaves_unclaimed: bool,
+    /// `home` remembers something, and its position moves by checkpoints.
+    pub(super) keeps_state: bool,
 }
 
 impl Plan {
@@ -38,10 +40,12 @@ impl Plan {
             },
             leaves_unclaimed: rng.u8(0..4) == 0,
             reads_fail_in_recovery: 0,
+            keeps_state: false,
         };
         if plan.calls_fail.1 > 0 && rng.bool() {
             plan.reads_fail_in_recovery = rng.u32(5..60);
         }
+        plan.keeps_state = rng.bool();
         plan
     }
 

@@ -4,6 +4,8 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use super::content::{self, FrameModel};
+use super::faults::Plan;
+use crate::Checkpoint;
 use crate::Counts;
 use crate::Fates;
 use crate::Lease;
@@ -20,6 +22,7 @@ use crate::open;
 use crate::options::Limits;
 use crate::position::Position;
 use crate::reader;
+use crate::restart::Restart;
 use crate::shared::Shared;
 
 const OUTPUTS: [&str; 3] = ["home", "cloud", "intake-dead"];
@@ -44,18 +47,31 @@ pub(super) struct Out {
     pub(super) fetcher: Fetcher,
     pub(super) ready: VecDeque<Item>,
     pub(super) leases: Vec<Lease>,
+    /// What it has worked on, and the checkpoints that wait. `None`: it keeps no state.
+    pub(super) state: Option<State>,
+}
+
+/// An output's state: the frame that it is of.
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) upto: u64,
+    pub(super) waiting: Vec<Checkpoint>,
 }
 
 impl Life {
-    pub(super) fn new(shared: Arc<Shared>, limits: Limits, leaves_unclaimed: bool) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, limits: Limits, plan: &Plan, unclaimed: bool) -> Self {
         let mut outs = Vec::new();
         for id in OUTPUTS {
             let position =
                 open::find_position(&shared, &OutputId::new(id).expect("legal"), Start::Oldest);
-            if id != "cloud" || !leaves_unclaimed {
+            if id != "cloud" || !unclaimed {
                 position.take();
                 let fetcher = reader::fetcher_at_low(&shared, &position);
-                outs.push(Out { position, fetcher, ready: VecDeque::new(), leases: Vec::new() });
+                let mut out = Out::new(position, fetcher);
+                if id == "home" && plan.keeps_state {
+                    out.keep_state();
+                }
+                outs.push(out);
             }
         }
         Self {
@@ -74,6 +90,42 @@ impl Life {
 }
 
 impl Out {
+    fn new(position: Arc<Position>, fetcher: Fetcher) -> Self {
+        Self { position, fetcher, ready: VecDeque::new(), leases: Vec::new(), state: None }
+    }
+
+    /// As [`crate::Reader::keep_state`].
+    fn keep_state(&mut self) {
+        self.position.ledger(|ledger| {
+            let Restart { at, state, .. } = ledger.recorded();
+            ledger.restarts.hold(at, state, 0);
+        });
+        self.state = Some(State::default());
+    }
+
+    /// As [`crate::Reader::checkpoint`], of the last frame that was handed out.
+    pub(super) fn checkpoint(&mut self, shared: &Arc<Shared>) {
+        let Some(state) = self.state.as_mut().filter(|state| state.upto > 0) else { return };
+        let bytes = content::state(state.upto);
+        let number = self.position.ledger(|ledger| {
+            let counted = ledger.counted();
+            ledger.restarts.take(state.upto, bytes, 0, counted)
+        });
+        let position = Arc::clone(&self.position);
+        state.waiting.push(Checkpoint::new(Arc::clone(shared), position, number));
+    }
+
+    pub(super) fn work_on(&mut self, seq: u64) {
+        if let Some(state) = &mut self.state {
+            state.upto = state.upto.max(seq);
+        }
+    }
+
+    /// Those that wait.
+    pub(super) fn checkpoints(&mut self) -> Vec<Checkpoint> {
+        self.state.as_mut().map(|state| std::mem::take(&mut state.waiting)).unwrap_or_default()
+    }
+
     /// As [`crate::Reader::next`], without waiting.
     pub(super) fn next(&mut self, shared: &Arc<Shared>) -> Option<Lease> {
         loop {

@@ -107,3 +107,8 @@ fn a_recycled_segment_with_its_old_salt_is_caught() {
 fn a_loss_that_is_not_counted_is_caught() {
     is_caught(Mutant::LossNotCounted);
 }
+
+#[test]
+fn a_state_that_has_not_seen_what_it_should_have_is_caught() {
+    is_caught(Mutant::StateKeptAcrossAGap);
+}

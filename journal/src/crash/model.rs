@@ -5,13 +5,14 @@ use std::{
     sync::Arc,
 };
 
-use super::content::FrameModel;
+use super::content::{self, FrameModel};
 use crate::Books;
 use crate::Fates;
 use crate::Kind;
 use crate::OutputId;
 use crate::Recovery;
 use crate::fetch::{Fetcher, Item};
+use crate::restart::Restart;
 use crate::shared::Shared;
 
 #[expect(clippy::struct_excessive_bools, reason = "each weakens what must hold, or not")]
@@ -192,6 +193,7 @@ impl Model {
                 output.dropped.split_off(&(low + 1)); // Given up in memory only: they come again.
             }
             self.position(&position.id, low, &fates)?;
+            self.state(&position.id, low, &position.ledger(|ledger| ledger.recorded()))?;
         }
         for output in self.outputs.values_mut() {
             output.handed.clear();
@@ -227,6 +229,27 @@ impl Model {
             ));
         }
         Ok(())
+    }
+
+    /// A state is as of the position: nothing of this output's lies between its frame and there. What
+    /// was lost, or given away, it has not seen; but then, if it was given away, it is not there.
+    fn state(&self, id: &OutputId, low: u64, restart: &Restart) -> Result<(), String> {
+        if restart.state.is_empty() {
+            return Ok(());
+        }
+        let upto = content::state_of(&restart.state)?;
+        if restart.is_cut || upto > low {
+            return Err(format!("{id} has a state of {upto} at {low}: {restart:?}"));
+        }
+        let mut between = self.acknowledged.range(upto + 1..low + 1);
+        let dropped = self.outputs.get(id).map(|output| &output.ever_dropped);
+        let is_gone = |seq| dropped.is_some_and(|it| it.contains(seq)) || self.is_lost(*seq);
+        match between.find(|(seq, frame)| frame.is_for(id) && !is_gone(seq)) {
+            Some((seq, _)) if self.strict => {
+                Err(format!("{id}'s state of {upto} stands at {low}, and has not seen {seq}"))
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn gaps(&mut self, gaps: &[(u64, u64)]) -> Result<(), String> {

@@ -13,6 +13,7 @@ use super::content;
 use super::faults::Plan;
 use super::life::{Life, confirm, frames_of};
 use super::model::Model;
+use crate::Checkpoint;
 use crate::Fates;
 use crate::Kept;
 use crate::OutputId;
@@ -263,7 +264,11 @@ impl Rig {
                 return Err(format!("{id} has two leases of frame {seq}"));
             }
             self.model.deliver(id, seq, content::read(&lease.frame)?)?;
+            out.work_on(seq);
             out.leases.push(lease);
+        }
+        if self.rng.u8(0..4) == 0 {
+            out.checkpoint(&life.shared);
         }
         Ok(())
     }
@@ -271,6 +276,12 @@ impl Rig {
     fn settle(&mut self, output: usize) {
         let life = self.life.as_mut().expect("open");
         let out = &mut life.outs[output];
+        for checkpoint in out.checkpoints() {
+            match self.rng.u8(0..4) {
+                0 => drop(checkpoint),
+                _ => checkpoint.confirm(),
+            }
+        }
         for _ in 0..self.rng.u8(1..40) {
             if out.leases.is_empty() {
                 return;
@@ -339,7 +350,7 @@ impl Rig {
             self.model.find_unsure(&shared)?;
             self.model.opened(&report, &shared)?;
             let unclaimed = self.plan.leaves_unclaimed && self.rng.bool();
-            self.life = Some(Life::new(shared, self.limits, unclaimed));
+            self.life = Some(Life::new(shared, self.limits, &self.plan, unclaimed));
             break;
         }
         self.disk.set_sync_failures(self.plan.sync_fails_one_in);
@@ -349,7 +360,7 @@ impl Rig {
 
     /// No more faults: everything must get through, be read, and be confirmed.
     fn finish(&mut self) -> Checked {
-        self.plan = Plan::default();
+        self.plan = Plan { keeps_state: self.plan.keeps_state, ..Plan::default() };
         self.disk.set_space(SPACE);
         self.disk.set_sync_failures(0);
         self.end(End::PowerCut)?;
@@ -364,9 +375,12 @@ impl Rig {
                     let seq = lease.seq.0;
                     self.model.deliver(&out.position.id, seq, content::read(&lease.frame)?)?;
                     self.model.confirm(&out.position.id, seq);
+                    out.work_on(seq);
                     confirm(lease, true);
                 }
-                at_end &= out.position.low() == life.shared.durable();
+                out.checkpoint(&life.shared);
+                out.checkpoints().into_iter().for_each(Checkpoint::confirm);
+                at_end &= out.position.ledger(|ledger| ledger.low) == life.shared.durable();
             }
             if at_end && life.trying.is_none() && life.queue.is_empty() {
                 let gaps = lock(&life.shared.gaps).clone();

@@ -97,19 +97,34 @@ pub(crate) fn read_exact_at(file: &dyn File, mut buffer: &mut [u8], mut at: u64)
     Ok(())
 }
 
-/// Writes a whole small file under a name that appears only once its content is durable.
-pub(crate) fn create_whole(disk: &dyn Disk, name: &str, bytes: &[u8]) -> io::Result<Arc<dyn File>> {
+/// Writes a whole small file under a name that appears only once its content is durable. It takes
+/// `room` bytes, at least as many as the content.
+pub(crate) fn create_whole(
+    disk: &dyn Disk,
+    name: &str,
+    bytes: &[u8],
+    room: u64,
+) -> io::Result<Arc<dyn File>> {
     let draft = format!("new-{name}");
-    if let Err(error) = disk.remove(&draft)
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        return Err(error);
-    }
-    let file = disk.create(&draft)?;
-    file.allocate(bytes.len() as u64)?;
-    file.write_all_at(bytes, 0)?;
-    file.sync()?;
+    remove_if_there(disk, &draft)?;
+    let written = write_draft(disk, &draft, bytes, room.max(bytes.len() as u64));
+    let file = written.inspect_err(|_| _ = disk.remove(&draft))?;
     disk.rename(&draft, name)?;
     disk.sync_dir("")?;
     Ok(file)
+}
+
+fn write_draft(disk: &dyn Disk, draft: &str, bytes: &[u8], room: u64) -> io::Result<Arc<dyn File>> {
+    let file = disk.create(draft)?;
+    file.allocate(room)?;
+    file.write_all_at(bytes, 0)?;
+    file.sync()?;
+    Ok(file)
+}
+
+pub(crate) fn remove_if_there(disk: &dyn Disk, name: &str) -> io::Result<()> {
+    match disk.remove(name) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! pos-<output>.<generation % 2>, one record at offset 0, zeros to a multiple of 4096; little-endian
-//!   0 magic "TIDEPOS\n"   8 version u16   10 header_len u16 (136)   12 state_schema u16   14 reserved u16
+//!   0 magic "TIDEPOS\n"   8 version u16   10 header_len u16 (136)   12 state_schema u16   14 flags u16
 //!  16 generation u64     24 journal uuid 16
 //!  40 low u64            (everything at or below it need never be sent again by this output)
 //!  48 hint u64           (durable when this was written)
@@ -11,6 +11,7 @@
 //!  72 working_on u64     (0; a frame on which the process crashed before)
 //!  80 fates of the readings passed: confirmed, dead, dropped, filtered, absorbed, quarantined, 6 x u64
 //! 128 state_len u32      132 crc32c of bytes 0..132 and of the state
+//!                       (flags: bit 0, frames are gone that the state should have seen: there is none)
 //! 136 state              (opaque; as of exactly `low`; state_schema 0: none, 1: it says its own version)
 //! ```
 
@@ -30,8 +31,7 @@ const CRC_AT: usize = 132;
 const STATELESS: u16 = 0;
 /// A state that says its own version.
 const STATE: u16 = 1;
-/// The file of a large state grows by so much at a time.
-const STATE_STEP: usize = 256 * 1024;
+const CUT: u16 = 1;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Record {
@@ -43,6 +43,8 @@ pub(crate) struct Record {
     pub(crate) passed: u64,
     pub(crate) working_on: u64,
     pub(crate) fates: Fates,
+    /// Frames are gone that a state should have seen.
+    pub(crate) is_cut: bool,
     pub(crate) state: Arc<[u8]>,
 }
 
@@ -63,7 +65,8 @@ impl Record {
         let mut out = Vec::with_capacity(HEADER_LEN + self.state.len());
         out.extend_from_slice(&MAGIC);
         let schema = if self.state.is_empty() { STATELESS } else { STATE };
-        for value in [VERSION, 136, schema, 0] {
+        let flags = if self.is_cut { CUT } else { 0 };
+        for value in [VERSION, 136, schema, flags] {
             out.extend_from_slice(&value.to_le_bytes());
         }
         out.extend_from_slice(&self.generation.to_le_bytes());
@@ -85,8 +88,7 @@ impl Record {
         debug_assert_eq!(out.len(), HEADER_LEN);
         out.extend_from_slice(&self.state);
         let page = usize::try_from(PAGE).unwrap_or(4096);
-        let step = if out.len() > STATE_STEP / 4 { STATE_STEP } else { page };
-        out.resize(out.len().next_multiple_of(step), 0);
+        out.resize(out.len().next_multiple_of(page), 0);
         out
     }
 
@@ -130,6 +132,7 @@ fn parse(bytes: &[u8]) -> Option<Parsed> {
             absorbed: number_at(bytes, 112)?,
             quarantined: number_at(bytes, 120)?,
         },
+        is_cut: u16_at(bytes, 14)? & CUT != 0,
         state: state.into(),
     }))
 }
@@ -168,6 +171,7 @@ mod tests {
                 absorbed: 5,
                 quarantined: 6,
             },
+            is_cut: true,
             state: b"windows"[..].into(),
         }
     }

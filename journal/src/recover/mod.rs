@@ -6,6 +6,7 @@
 //! positions: the newest valid record of each output
 //! each segment without a trailer: scan -> what is missing at or below the durable mark is lost
 //!                             (named, kept in quarantine), above it torn -> sync, cut, seal
+//! which journal this is: what a segment says, or a position; if none can say it today, that stays open
 //! next number = 1 + the highest that anything here knows of; if the newest segment cannot be read, or is
 //!                             a later release's, a leap beyond all that could be in it
 //! ```
@@ -30,7 +31,7 @@ use crate::open::Recovery;
 use crate::options::Limits;
 use crate::position::Position;
 use crate::quarantine;
-use crate::segment::{self, Header, Trailer};
+use crate::segment::{self, Header, NAMELESS, Trailer};
 use crate::survey::{self, Surveyed, What};
 
 /// What the journal goes on from.
@@ -79,7 +80,7 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, limits: &Limits) -> io::Result<Found
     let records = positions::read(&**disk, &entries)?;
     let journal = journal_id(&surveyed)
         .or_else(|| positions::journal_id(&records))
-        .unwrap_or_else(|| new_journal_id(&**disk));
+        .unwrap_or_else(|| made_journal_id(&**disk, &surveyed));
     let marks = positions::marks(&records, journal);
     recovering.highest = marks.highest;
     let (places, mut books) = recovering.segments(surveyed, journal, marks)?;
@@ -121,15 +122,22 @@ fn last_begun_ns(surveyed: &[Surveyed]) -> Option<i64> {
     })
 }
 
-/// The newest segment's.
+/// The newest segment's that has one.
 fn journal_id(surveyed: &[Surveyed]) -> Option<[u8; 16]> {
     surveyed.iter().rev().find_map(|surveyed| match &surveyed.what {
-        What::Segment { header, .. } => Some(header.journal),
+        What::Segment { header, .. } if header.journal != NAMELESS => Some(header.journal),
         _ => None,
     })
 }
 
-fn new_journal_id(disk: &dyn Disk) -> [u8; 16] {
+/// A new one; but where a segment is there that does not tell its own today, none: with another, that
+/// segment would pass for another journal's as soon as it can be read.
+fn made_journal_id(disk: &dyn Disk, surveyed: &[Surveyed]) -> [u8; 16] {
+    let is_hidden =
+        |surveyed: &Surveyed| matches!(surveyed.what, What::Unreadable(_) | What::Newer { .. });
+    if surveyed.iter().any(is_hidden) {
+        return NAMELESS;
+    }
     let mut id = [0; 16];
     let (left, right) = id.split_at_mut(8);
     left.copy_from_slice(&disk.entropy().to_le_bytes());
@@ -182,7 +190,7 @@ impl Recovering<'_> {
             let Surveyed { id, bytes, what } = surveyed;
             let next = next_of(&begins, index);
             match what {
-                What::Segment { header, .. } if header.journal != journal => {
+                What::Segment { header, .. } if !segment::is_of(header.journal, journal) => {
                     self.quarantine(id, bytes, None, "another journal's segment", &mut places);
                 }
                 What::Segment { header, trailer } => {

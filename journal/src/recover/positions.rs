@@ -18,6 +18,7 @@ use crate::ledger::Ledger;
 use crate::options::Limits;
 use crate::position::{self, Position, PositionAlarm, Read, Slots, record::Parsed, record::Record};
 use crate::reader::Fates;
+use crate::restart::Restarts;
 use crate::segment;
 
 /// What an output has on the disk, by slot.
@@ -35,10 +36,10 @@ pub(super) fn read(disk: &dyn Disk, entries: &[Entry]) -> io::Result<Records> {
     Ok(records)
 }
 
-/// For a journal without a segment.
+/// For a journal without a segment that tells it.
 pub(super) fn journal_id(records: &Records) -> Option<[u8; 16]> {
     records.values().flatten().flatten().find_map(|read| match &read.parsed {
-        Parsed::Valid(record) => Some(record.journal),
+        Parsed::Valid(record) => Some(record.journal).filter(|id| *id != segment::NAMELESS),
         Parsed::Newer { .. } | Parsed::Damaged => None,
     })
 }
@@ -84,9 +85,8 @@ pub(super) fn positions(
                 let Record { low, base, passed, fates, generation, .. } = record;
                 working_on = record.working_on;
                 let mut ledger = Ledger::new(*low, *base, *passed, *fates);
-                if !record.state.is_empty() {
-                    ledger.restarts.hold(ledger.counted(), Arc::clone(&record.state));
-                }
+                let state = Arc::clone(&record.state);
+                ledger.restarts = Restarts::found(ledger.counted(), state, record.is_cut);
                 (ledger, *generation, Some(*low), None)
             }
             Newest::Newer { generation, low, .. } => {
@@ -103,7 +103,7 @@ pub(super) fn positions(
         let files = slots.map(|read| match read {
             // Written in place only over a record of ours; anything else is made anew.
             Some(Read { parsed: Parsed::Valid(record), file, .. })
-                if record.journal == journal
+                if segment::is_of(record.journal, journal)
                     && alarm.is_none()
                     && record.generation <= generation =>
             {
@@ -145,7 +145,7 @@ fn newest(slots: &[Option<Read>; 2], journal: [u8; 16]) -> Newest<'_> {
     let mut best = 0;
     for (slot, read) in (0..).zip(slots) {
         match read.as_ref().map(|read| &read.parsed) {
-            Some(Parsed::Valid(record)) if record.journal != journal => {
+            Some(Parsed::Valid(record)) if !segment::is_of(record.journal, journal) => {
                 if let Newest::None(alarm) = &mut newest {
                     *alarm = PositionAlarm::OtherJournal;
                 }

@@ -62,10 +62,11 @@ pub(super) fn recover(
         Next::At(next) => next - 1,
         Next::Leap(_) | Next::Unreadable(_) => content.last, // Somebody went on after it.
     };
-    // What is missing here may be in the next segment, if this one was given up.
-    if matches!(tail.next, Next::Unreadable(_))
-        && !content.missing(content.durable_upto).torn.is_empty()
-    {
+    // What is missing here may be in the next segment, if this one was given up; and what was the
+    // reason for that, its last group, may be there again under the same numbers.
+    let is_vague = content.last > content.durable_upto
+        || !content.missing(content.durable_upto).torn.is_empty();
+    if matches!(tail.next, Next::Unreadable(_)) && is_vague {
         let why = "the segment after it cannot be read".to_owned();
         return Ok((Recovered::Unreadable(why), content.books));
     }

@@ -257,3 +257,36 @@ async fn without_a_valid_position_it_starts_before_what_cannot_be_read() {
     disk.set_bad_page(None);
     assert_eq!(read_all(&disk).await.0.len(), 40);
 }
+
+/// Found by a seed: nothing tells which journal this is while its only segment cannot be read.
+#[tokio::test]
+async fn what_is_written_while_nothing_tells_the_journals_name_belongs_to_it() {
+    let disk = left(3).await;
+    for name in disk.names().into_iter().filter(|name| name.starts_with("pos-")) {
+        disk.remove(&name).unwrap();
+    }
+    let unread = segments(&disk);
+    for name in &unread[1..] {
+        disk.remove(name).unwrap();
+    }
+    disk.set_bad_page(Some((&unread[0], 0)));
+    // Twice: what the first wrote names no journal for the second either.
+    for n in 3..5 {
+        let (journal, appender, recovery) = open_with(Arc::new(disk.clone()), &options()).unwrap();
+        assert_eq!((&*recovery.closed, &*recovery.quarantined), (&unread[..1], &[][..]));
+        drop(journal.reader(&output(), Start::Oldest).unwrap());
+        append_all(&appender, &mut Mark::new(), std::iter::once(long(n))).await;
+        drop(appender);
+        close(journal).await;
+        disk.kill();
+    }
+    disk.set_bad_page(None);
+    let expected: Vec<_> = (0..5).map(long).collect();
+    assert_eq!(read_all(&disk).await, (expected, 0));
+    assert!(!disk.names().iter().any(|name| name.starts_with("quarantine/")));
+
+    let (journal, appender, _) = open_with(Arc::new(disk.clone()), &options()).unwrap();
+    assert_ne!(journal.id(), [0; 16], "the first one's again");
+    drop(appender);
+    close(journal).await;
+}

@@ -251,3 +251,28 @@ fn an_encoder_that_panics_half_way_leaves_whole_lines() {
     let batch = batcher.seal(&sink).unwrap();
     assert_eq!(batch.body.bytes, b"m,device=x a=1i 1\n");
 }
+
+/// As a deadband on some fields makes them.
+#[test]
+fn readings_of_a_frame_as_they_are_and_in_part_by_turns_share_a_batch() {
+    let (sink, now) = (sink(), Instant::now());
+    let readings: Vec<Reading> = (0..400).map(|n| reading("a", n, &[("v", n), ("w", n)])).collect();
+    let whole = Arc::new(Loan::new(Seq(1), frame(&readings)));
+    let limits =
+        Limits { lines_max: 1000, bytes_max: whole.payload.len(), age_max: Duration::from_secs(1) };
+    let mut batcher = Batcher::new(limits);
+    let receipt = Arc::new(Shares::default());
+    for (n, reading) in readings.iter().enumerate() {
+        // Two of three in part.
+        let part = frame(std::slice::from_ref(reading));
+        let part = Arc::new(Loan::part_of(&whole, part));
+        let loan = if n % 3 == 0 { &whole } else { &part };
+        let from = From { loan, receipt: Some(&receipt), index: 0, at: 0 };
+        let pushed = reading.with_ref(|it| batcher.push(&sink, &from, &it, now));
+        assert_eq!(pushed, Pushed::Taken, "{n}");
+    }
+    let batch = batcher.seal(&sink).unwrap();
+    let of_whole = batch.shares.iter().filter(|share| share.loan.is_frame());
+    assert_eq!(of_whole.map(|share| share.readings).collect::<Vec<_>>(), [134]);
+    assert_eq!(batch.shares.iter().map(|share| share.readings).sum::<u64>(), 400);
+}

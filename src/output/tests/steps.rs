@@ -152,3 +152,16 @@ async fn a_state_that_cannot_be_read_is_begun_anew() {
     assert_eq!(ended.fates, Fates { confirmed: 3, absorbed: 3, ..Fates::default() });
     assert_eq!(stats.states_lost.get(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_state_of_a_later_release_is_left_to_it() {
+    let running = start_with_steps(windows(false), b"\x63whatever".to_vec(), answering());
+    let books = Arc::clone(&running.books);
+    let stats = Arc::clone(&running.stats);
+    running.send(&seconds("a", 0..30));
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert_eq!(lock(&books).leased, 0);
+    assert!(lock(&books).saved.is_none());
+    assert_eq!(stats.states_lost.get(), 0);
+    assert_eq!(running.end().await.stored, [""; 0]);
+}

@@ -110,6 +110,7 @@ pub(super) struct Feed {
     /// What an earlier life has saved.
     pub(super) state: Arc<[u8]>,
     pub(super) books: Arc<Mutex<Books>>,
+    is_frozen: bool,
 }
 
 #[derive(Debug)]
@@ -123,13 +124,16 @@ pub(super) struct Share {
 #[expect(clippy::disallowed_methods, reason = "a test feeds what it wrote itself")]
 pub(super) fn feed() -> (mpsc::UnboundedSender<Frame>, Feed) {
     let (sender, frames) = mpsc::unbounded_channel();
-    (sender, Feed { frames, state: Arc::default(), books: Arc::default() })
+    (sender, Feed { frames, state: Arc::default(), books: Arc::default(), is_frozen: false })
 }
 
 impl Leases for Feed {
     type Receipt = Share;
 
     async fn next(&mut self) -> Option<Lease<Share>> {
+        while self.is_frozen {
+            self.frames.recv().await?; // Until the end.
+        }
         let frame = self.frames.recv().await?;
         let mut books = lock(&self.books);
         books.leased += 1;
@@ -151,13 +155,17 @@ impl Leases for Feed {
         false
     }
 
-    fn keep_state(&mut self) {}
+    fn leave_to_newer(&mut self) {
+        self.is_frozen = true;
+    }
+
+    fn keep_state(&mut self, _: u64) {}
 
     fn is_checkpoint_due(&self) -> bool {
         true
     }
 
-    fn checkpoint(&mut self, upto: Seq, state: Vec<u8>) -> Confirm {
+    fn checkpoint(&mut self, upto: Seq, state: Vec<u8>, _: u64) -> Confirm {
         let books = Arc::clone(&self.books);
         Box::new(move || {
             let mut books = lock(&books);

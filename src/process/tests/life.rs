@@ -187,3 +187,26 @@ fn a_new_field_without_room_goes_on_and_the_others_stay_whole() {
         assert_eq!(*count, Value::Signed(10), "{name}");
     }
 }
+
+#[test]
+fn what_is_held_are_readings_that_ended_in_windows_which_are_open() {
+    let mut rig = Rig::new(Settings {
+        windows: vec![windows(10, 5, &[Function::Mean, Function::Last])],
+        ..Settings::default()
+    });
+    let mut absorbed = 0;
+    for n in 0..25 {
+        // Some have a text too, and one too long for a window, which goes on: they are not held.
+        let mut fields = vec![("v", Value::Float(1.0))];
+        if n % 5 == 0 {
+            fields.push(("t", text(&"x".repeat(1000))));
+        }
+        let verdict = rig.apply(&reading("a", NOON + n * S, &fields), NOON + n * S);
+        absorbed += u64::from(verdict == Verdict::Absorbed);
+    }
+    // At 24 s the window of 0 to 10 s is closed; 10 to 20 and 20 to 25 are open.
+    assert_eq!(rig.process.held(), 12);
+    assert_eq!(absorbed, 20);
+    rig.wait(NOON + 25 * S, 60 * S);
+    assert_eq!(rig.process.held(), 0);
+}

@@ -39,6 +39,7 @@ fn a_state_comes_back_to_the_bit() {
     let state = rig.process.snapshot();
     let mut other = Rig::of(Process::restore(everything(), &state).unwrap());
     assert_eq!(rig.process.size(), other.process.size());
+    assert_eq!(rig.process.held(), other.process.held());
     rig.points.clear();
     for n in 90..200 {
         let now = NOON + n * S / 3;

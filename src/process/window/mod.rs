@@ -364,6 +364,12 @@ impl Windows {
     pub(super) fn open(&self) -> usize {
         self.open
     }
+
+    /// Readings that ended in windows which are open.
+    pub(super) fn held(&self) -> u64 {
+        let all = self.series.values().chain(self.retired.iter().map(|(.., series)| series));
+        all.flat_map(|series| &series.open).map(|window| window.absorbed).sum()
+    }
 }
 
 /// A reading on its way into a window.

@@ -6,7 +6,8 @@
 //!                        stamp byte   into 0 | 1 s
 //! series v, for each:    settings v   key s   watermark z   silent v
 //!                        fields v, each s
-//!                        windows v, each: start z  end z  closed to fields byte  cells v, each: field v  cell
+//!                        windows v, each: start z  end z  closed to fields byte  absorbed v
+//!                                           cells v, each: field v  cell
 //! ```
 //! Windows whose measurements and division of time are configured as before go on, under what else is
 //! configured now. Others are retired: no reading comes to them, and they close by silence as they
@@ -171,6 +172,7 @@ fn put_series(rule: usize, key: &[u8], series: &Series, run: i64, out: &mut Vec<
         put_z(window.span.start, out);
         put_z(window.span.end, out);
         out.push(u8::from(window.is_closed_to_fields));
+        put_v(window.absorbed, out);
         put_len(window.cells.len(), out);
         for (field, cell) in &window.cells {
             put_v(u64::from(*field), out);
@@ -202,6 +204,7 @@ fn get_series(input: &mut Input<'_>, run: i64, names: &mut Names) -> Result<Seri
 fn get_window(input: &mut Input<'_>, fields: usize) -> Result<Window, StateError> {
     let span = Span { start: input.z()?, end: input.z()? };
     let is_closed_to_fields = input.byte()? != 0;
+    let absorbed = input.v()?;
     let cells = (0..input.len()?).map(|_| {
         let field: u16 = input.small()?;
         let known = usize::from(field) < fields;
@@ -209,7 +212,7 @@ fn get_window(input: &mut Input<'_>, fields: usize) -> Result<Window, StateError
     });
     let cells: Vec<_> = cells.collect::<Result<_, StateError>>()?;
     if span.start < span.end {
-        Ok(Window { span, cells, is_closed_to_fields })
+        Ok(Window { span, cells, is_closed_to_fields, absorbed })
     } else {
         Err(StateError::Damaged)
     }

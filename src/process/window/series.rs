@@ -29,6 +29,8 @@ pub(super) struct Window {
     pub(super) cells: Vec<(u16, Cell)>,
     /// There was no room for a field: none is begun any more.
     pub(super) is_closed_to_fields: bool,
+    /// Readings that ended here.
+    pub(super) absorbed: u64,
 }
 
 /// What a reading meets.
@@ -127,8 +129,7 @@ impl Series {
                     return Added::NoRoom;
                 }
                 self.open.reserve_exact(1);
-                self.open
-                    .insert(at, Window { span, cells: Vec::new(), is_closed_to_fields: false });
+                self.open.insert(at, Window::new(span));
                 at
             }
         };
@@ -151,6 +152,8 @@ impl Series {
             budget.give_back(WINDOW);
             return Added::NoRoom;
         }
+        let goes_on = settings.keep_raw || kept.contains(&true);
+        window.absorbed += u64::from(!goes_on);
         if refused { Added::Partly } else { Added::Whole { left_out } }
     }
 
@@ -183,6 +186,10 @@ impl Series {
 }
 
 impl Window {
+    fn new(span: Span) -> Self {
+        Self { span, cells: Vec::new(), is_closed_to_fields: false, absorbed: 0 }
+    }
+
     pub(super) fn bytes(&self) -> usize {
         let texts = self.cells.iter().filter(|(_, cell)| cell.is_text()).count();
         WINDOW + self.cells.len() * CELL + texts * TEXTS
