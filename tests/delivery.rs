@@ -32,7 +32,7 @@ fn v2(database: &Faulty) -> Settings {
         },
         ca_file: None,
         gzip: true,
-        request_max: Duration::from_millis(400),
+        request_max: Duration::from_secs(30),
     }
 }
 
@@ -76,7 +76,9 @@ fn assert_all_there(database: &Faulty, rounds: i64) {
 async fn everything_arrives_through_every_fault_that_passes() {
     let database = database().await;
     let limits = Limits { batch_lines_max: 200, ..quick() };
-    let mut delivery = Delivery::start(&v2(&database), limits);
+    // Some faults only end when we give up.
+    let settings = Settings { request_max: Duration::from_millis(400), ..v2(&database) };
+    let mut delivery = Delivery::start(&settings, limits);
     let behaviour = |answer| Behaviour { answer, ..Behaviour::default() };
     let passing = |answer, requests| Behaviour { requests: Some(requests), ..behaviour(answer) };
     let faults = [
@@ -129,17 +131,14 @@ async fn only_what_a_database_refuses_lies_in_the_dead_letters() {
             delivery.send(&round(n)).await;
         }
         let delivered = delivery.end().await;
-        assert_eq!(database.points(), 49 * 100 + usize::from(database_was_probed(&database)));
+        let stored = database.rows().into_iter().filter(|row| row.measurement == "m");
+        assert_eq!(stored.count(), 49 * 100);
         assert_eq!((delivered.stats.confirmed.get(), delivered.stats.dead.get()), (4900, 100));
         assert_eq!(delivered.dead.len(), 100);
         for letter in &delivered.dead {
             assert!(letter.line.as_deref().unwrap().starts_with("m,device=d7 "), "{letter:?}");
         }
     }
-}
-
-fn database_was_probed(database: &Faulty) -> bool {
-    database.rows().iter().any(|row| row.measurement == "tidegate_probe")
 }
 
 /// One line among 5,000 in one submission and one batch: the database stores what it stores of a batch
@@ -259,7 +258,7 @@ async fn a_database_that_acknowledges_once_a_second_stores_8000_a_second() {
     let database = database().await;
     let behaviour = Behaviour { acknowledge_every_ms: Some(1000), ..Behaviour::default() };
     database.set(behaviour).await.unwrap();
-    let settings = Settings { request_max: Duration::from_secs(10), ..v3(&database) };
+    let settings = v3(&database);
     let limits = Limits { batch_lines_max: 4_000, ..Limits::default() };
     let mut delivery = Delivery::start(&settings, limits);
     let all = usize::try_from(TICKS * PER_TICK).unwrap();
@@ -270,12 +269,10 @@ async fn a_database_that_acknowledges_once_a_second_stores_8000_a_second() {
         let next = u32::try_from(tick + 1).unwrap();
         sleep_until(began + Duration::from_millis(100) * next).await;
     }
-    // The last batch waits for its age and for the next acknowledgement; the rest is long confirmed.
-    let confirmed = delivery.stats.confirmed.clone();
-    let limit = began + Duration::from_millis(8_500);
-    while confirmed.get() < all as u64 && Instant::now() < limit {
-        sleep(Duration::from_millis(20)).await;
-    }
-    assert_eq!((confirmed.get(), database.points()), (all as u64, all));
-    delivery.end().await;
+    let delivered = delivery.end().await;
+    assert_eq!((delivered.stats.confirmed.get(), database.points()), (all as u64, all));
+    // One request at a time would have stored 4,000 a second at best.
+    let together = database.stats().acknowledged_together_max;
+    assert!(together >= 2, "{together} requests were acknowledged at a time");
+    println!("MEASURED: {all} readings in {:?}", began.elapsed());
 }

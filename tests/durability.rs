@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::support::{
     books::Sent,
-    rig::{Rig, is_long, mqtt, websocket},
+    rig::{Rig, is_long, more_acknowledged, mqtt, websocket},
     show,
 };
 
@@ -28,19 +28,17 @@ async fn nothing_acknowledged_is_lost_by_sigkill_at_random_moments() {
     let period = Duration::from_millis(100);
     let fleet = rig.fleet(vec![mqtt("m", 25, period), websocket("w", 25, period)]);
     let watch = fleet.watch();
-    let (mut acknowledged_before, mut with_progress) = (0, 0);
+    let mut acknowledged_before = 0;
     for (round, moment) in (0..rounds).zip(moments(1)) {
+        more_acknowledged(&watch, 50);
         tokio::time::sleep(moment).await;
         rig.gateway.kill();
         rig.gateway.run();
         let acknowledged = watch.look().acknowledged;
         println!("round {round}: killed after {moment:?}, {acknowledged} acknowledged so far");
-        with_progress += u64::from(acknowledged > acknowledged_before);
         acknowledged_before = acknowledged_before.max(acknowledged);
     }
-    assert!(acknowledged_before > 1_000, "the rounds were too short: {acknowledged_before}");
-    show(&format!("{rounds} kills, {with_progress} of them after new acknowledgements"));
-    assert!(with_progress >= rounds * 3 / 4, "{with_progress} of {rounds} rounds had any progress");
+    show(&format!("{rounds} kills, each after new acknowledgements"));
     let ledger = fleet.stop_and_drain(DRAIN_MAX).await.unwrap();
     rig.delivered();
     let verdict = rig.verdict(&ledger);

@@ -10,11 +10,11 @@ use std::{
     time::Duration,
 };
 
-use simulator::{ledger::Ledger, watch::Watch};
+use simulator::ledger::Ledger;
 
 use crate::support::{
     books,
-    rig::{OUTPUT, Rig, mqtt, websocket},
+    rig::{OUTPUT, Rig, more_acknowledged, mqtt, websocket},
     wait_for,
 };
 
@@ -133,14 +133,6 @@ fn crc32c(bytes: &[u8], before: u32) -> u32 {
         })
     };
     !bytes.iter().fold(!before, next)
-}
-
-fn more_acknowledged(watch: &Watch, more: u64) {
-    let before = watch.look().acknowledged;
-    wait_for("acknowledgements", PATIENCE, || match watch.look().acknowledged {
-        now if now >= before + more => Ok(()),
-        now => Err(format!("{now} after {before}")),
-    });
 }
 
 /// Of 20 devices, so many readings at least, into a gateway that runs.

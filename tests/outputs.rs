@@ -2,16 +2,13 @@
 
 use std::time::Duration;
 
-use simulator::{
-    faulty::{Answer, Behaviour, Config, Faulty},
-    watch::Watch,
-};
+use simulator::faulty::{Answer, Behaviour, Config, Faulty};
 
 use super::support::{
     books::{self, Sent},
     gateway::{Gateway, Setup},
     http::post,
-    rig::{OUTPUT, RULE, Rig, http, mqtt, websocket},
+    rig::{OUTPUT, RULE, Rig, http, more_acknowledged, mqtt, websocket},
     wait_for,
 };
 
@@ -68,14 +65,6 @@ async fn an_output_that_is_refused_for_200_probes_does_not_concern_the_other() {
     });
     let sent = usize::try_from(sent).unwrap();
     assert_eq!((points(&good), points(&refusing)), (sent, sent));
-}
-
-fn more_acknowledged(watch: &Watch, more: u64) {
-    let before = watch.look().acknowledged;
-    wait_for("acknowledgements", PATIENCE, || match watch.look().acknowledged {
-        now if now >= before + more => Ok(()),
-        now => Err(format!("{now} after {before}")),
-    });
 }
 
 /// Waits until the alarm is up, and is sure that nothing was given up for it.

@@ -7,7 +7,7 @@ use simulator::faulty::{Answer, Behaviour};
 
 use crate::support::{
     books::Sent,
-    rig::{OUTPUT, Rig, mqtt, websocket},
+    rig::{OUTPUT, Rig, more_acknowledged, mqtt, websocket},
     wait_for,
 };
 
@@ -51,7 +51,7 @@ async fn ctrl_c_under_load_ends_in_time_and_loses_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigterm_under_load_with_a_slow_database_says_what_is_pending() {
     let mut rig = Rig::start("").await;
-    rig.behave(Behaviour { delay_ms: 25_000, ..Behaviour::default() }).await;
+    rig.behave(Behaviour { delay_ms: 3_600_000, ..Behaviour::default() }).await;
     let fleet = rig.fleet(vec![mqtt("m", 20, Duration::from_millis(50))]);
     let watch = fleet.watch();
     wait_for("a fleet at work", STOP_MAX, || {
@@ -83,7 +83,7 @@ async fn sigterm_with_the_database_hung_says_what_is_pending_and_delivers_it_nex
     rig.behave(Behaviour { answer: Answer::Hang, ..Behaviour::default() }).await;
     let fleet = rig.fleet(vec![mqtt("m", 10, Duration::from_millis(50))]);
     let watch = fleet.watch();
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    more_acknowledged(&watch, 101);
     // The devices leave first: nothing is sent while the gateway stops.
     let ledger = fleet.stop_and_drain(Duration::from_secs(30)).await.unwrap();
     let pending = rig.gateway.pending(OUTPUT);
@@ -107,7 +107,7 @@ async fn a_second_signal_stops_at_once() {
     let mut rig = Rig::start("").await;
     rig.behave(Behaviour { answer: Answer::Hang, ..Behaviour::default() }).await;
     let fleet = rig.fleet(vec![mqtt("m", 5, Duration::from_millis(50))]);
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    more_acknowledged(&fleet.watch(), 1);
     let ledger = fleet.stop_and_drain(Duration::from_secs(30)).await.unwrap();
     rig.gateway.process().signal(Signal::TERM);
     wait_for("the first signal to be heard", STOP_MAX, || {

@@ -124,15 +124,13 @@ fn config(text: &str) -> (TempDir, String) {
     (dir, name)
 }
 
-fn run_for() -> &'static str {
-    if is_long() { "2m" } else { "10s" }
-}
-
 #[test]
 fn the_shipped_configuration_loses_nothing() {
-    let arguments = ["--against", &shipped("tidegate.toml"), "--for", run_for()];
+    let config = shipped("tidegate.toml");
+    let until = if is_long() { ["--for", "2m"] } else { ["--kills", "2"] };
+    let arguments = [&["--against", &config][..], &until].concat();
     let Some(torture) = Torture::start(&arguments) else { return };
-    is_proof(torture, 1);
+    is_proof(torture, 2);
 }
 
 #[test]

@@ -126,8 +126,15 @@ async fn every_window_is_whole_after_sigkill_at_random_moments() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_devices_last_window_arrives_and_open_ones_survive_a_stop() {
-    let tables = "[[output.window]]\nevery = \"1s\"\nlateness = \"2s\"\nfunctions = [\"count\"]\n";
-    let mut rig = Rig::with_output("", tables).await;
+    // Windows of `open` wait for an hour: whatever a restart takes, they are open.
+    let tables = ["climate", "open"].map(|measurement| {
+        let lateness = if measurement == "open" { "1h" } else { "2s" };
+        format!(
+            "[[output.window]]\nmeasurement = \"{measurement}\"\nevery = \"1s\"\n\
+             lateness = \"{lateness}\"\nfunctions = [\"count\"]\n"
+        )
+    });
+    let mut rig = Rig::with_output("", &tables.concat()).await;
     let write = |rig: &Rig, line: &str| {
         let answer = post(rig.gateway.http_port, "/write", &[], line.as_bytes()).unwrap();
         assert_eq!(answer.status, 204, "{answer:?}");
@@ -144,12 +151,13 @@ async fn a_silent_devices_last_window_arrives_and_open_ones_survive_a_stop() {
     assert!(took < Duration::from_secs(4 + 15), "{took:?}");
     show(&format!("a silent device's window arrived after {took:?}"));
 
-    let at = nanos_ago(Duration::from_mins(5)) / SECOND * SECOND;
-    write(&rig, &format!("climate,device=b v=1 {at}\nclimate,device=b v=2 {}\n", at + 1));
+    let at = nanos_ago(Duration::from_hours(2)) / SECOND * SECOND;
+    write(&rig, &format!("open,device=b v=1 {at}\nopen,device=b v=2 {}\n", at + 1));
     rig.delivered();
     assert!(rig.gateway.terminate(PATIENCE).success());
     rig.gateway.run();
-    write(&rig, &format!("climate,device=b v=3 {}\n", at + 2));
+    let closing = at + 3_602 * SECOND;
+    write(&rig, &format!("open,device=b v=3 {}\nopen,device=b v=4 {closing}\n", at + 2));
     let count = |rig: &Rig| {
         let rows = rig.database.rows();
         let row = rows.into_iter().find(|row| row.device == "b" && row.time == at)?;

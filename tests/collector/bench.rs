@@ -27,7 +27,7 @@ use crate::support::{
     wait_for,
 };
 
-pub const LIMIT: Duration = Duration::from_secs(20);
+pub const LIMIT: Duration = Duration::from_mins(3);
 
 /// A journal with its intake, and what a reader has found in it.
 pub struct Bench {

@@ -7,13 +7,12 @@ use simulator::{
     fleet::{Fleet, Group},
     ledger::Ledger,
     verify::Verdict,
-    watch::Watch,
 };
 
+pub use crate::support::rig::more_acknowledged;
 use crate::support::{
     books::{self, Sent},
     rig::{Rig, http, mqtt, websocket},
-    wait_for,
 };
 
 /// For devices to be answered again after the last fault: more than the journal's longest pause.
@@ -42,19 +41,6 @@ pub async fn with_database(rig: &Rig) {
 pub async fn database(rig: &Rig, is_there: bool) {
     let answer = if is_there { Answer::Normal } else { Answer::Refuse };
     rig.behave(Behaviour { answer, ..Behaviour::default() }).await;
-}
-
-/// Waits until so many more readings are acknowledged than there were; how many there are now.
-pub fn more_acknowledged(watch: &Watch, more: u64) -> u64 {
-    let before = watch.look().acknowledged;
-    wait_for("acknowledgements", ANSWERED_MAX, || {
-        let now = watch.look();
-        if now.acknowledged >= before + more {
-            Ok(now.acknowledged)
-        } else {
-            Err(format!("{now:?}"))
-        }
-    })
 }
 
 /// The fault is over: everything sent is acknowledged, everything acknowledged is there, and the books

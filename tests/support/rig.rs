@@ -8,6 +8,7 @@ use simulator::{
     fleet::{Fleet, FleetConfig, Gateway as Target, Group, Http, Link, Mqtt, Version},
     ledger::Ledger,
     verify::{self, Allowed, Row, Verdict},
+    watch::Watch,
 };
 
 use super::{
@@ -134,4 +135,17 @@ pub fn http(name: &str, devices: u32, period: Duration) -> Group {
 /// The long form of a test, in `./check --long`.
 pub fn is_long() -> bool {
     std::env::var("TIDEGATE_LONG").is_ok_and(|value| value == "1")
+}
+
+/// Waits until so many more readings are acknowledged than there were; how many there are now.
+pub fn more_acknowledged(watch: &Watch, more: u64) -> u64 {
+    let before = watch.look().acknowledged;
+    wait_for("acknowledgements", DELIVERY_MAX, || {
+        let now = watch.look();
+        if now.acknowledged >= before + more {
+            Ok(now.acknowledged)
+        } else {
+            Err(format!("{now:?}"))
+        }
+    })
 }

@@ -81,6 +81,8 @@ pub struct Stats {
     pub malformed: u64,
     /// Some of them, with the reason.
     pub malformed_examples: Vec<String>,
+    /// With `acknowledge_every_ms`: the most requests that were acknowledged at once.
+    pub acknowledged_together_max: u64,
 }
 
 impl Stats {
@@ -124,7 +126,7 @@ impl Faulty {
             config,
             started: Instant::now(),
             behaviour: watch::Sender::new(Behaviour::default()),
-            state: Mutex::new(State { store, audit: None, stats: Stats::default() }),
+            state: Mutex::new(State { store, audit: None, stats: Stats::default(), beat: (0, 0) }),
         });
         let closing = CancellationToken::new();
         let port = open(listener, &database, closing.child_token());

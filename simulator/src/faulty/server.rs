@@ -44,12 +44,24 @@ pub(super) struct State {
     /// Once it is there, points go to it and not to the store.
     pub(super) audit: Option<Audit>,
     pub(super) stats: Stats,
+    /// The acknowledgement that is waited for, and by how many requests.
+    pub(super) beat: (u128, u64),
 }
 
 /// The answer is this error: hyper closes the connection without one.
 #[derive(Debug, thiserror::Error)]
 #[error("closed on purpose")]
 pub(super) struct Closed;
+
+impl State {
+    /// One more request is acknowledged then.
+    fn wait_for_beat(&mut self, beat: u128) {
+        let waiting = if self.beat.0 == beat { self.beat.1 + 1 } else { 1 };
+        self.beat = (beat, waiting);
+        let most = &mut self.stats.acknowledged_together_max;
+        *most = waiting.max(*most);
+    }
+}
 
 impl Database {
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -157,6 +169,7 @@ impl Database {
         if let Some(every) = behaviour.acknowledge_every_ms.filter(|every| *every > 0) {
             let every = Duration::from_millis(every);
             let beats = self.started.elapsed().as_nanos() / every.as_nanos() + 1;
+            self.state().wait_for_beat(beats);
             sleep_until(self.started + every * u32::try_from(beats).unwrap_or(u32::MAX)).await;
         }
     }
