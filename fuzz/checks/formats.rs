@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use proto::{
-    Context, Limits, Reading, ReadingRef, Readings, Rejects, Time, Timestamp, ValueRef, cbor,
+    Context, Limits, Reading, ReadingRef, Readings, Rejects, Time, Timestamp, ValueRef, cbor, csv,
     frame, json, line, msgpack, plain, senml, sparkplug,
 };
 
@@ -55,6 +55,17 @@ pub(crate) fn sparkplug(payload: &[u8]) {
             sparkplug::hear((&topic, payload), &mut sessions, now, context, out, bad);
             assert!(sessions.bytes() <= limits.bytes_max);
         }
+    });
+}
+
+/// A table with its header.
+pub(crate) fn csv(payload: &[u8]) {
+    check(payload, |payload, context, out, bad| {
+        let Ok(columns) = csv::Columns::of(payload, &csv::Layout::default()) else { return };
+        let header = columns.header().0;
+        let rows = payload.get(header..).expect("the header lies in the payload");
+        csv::decode(rows, &columns, context, out, bad);
+        assert!(csv::whole(rows, b',') <= rows.len());
     });
 }
 

@@ -1,12 +1,13 @@
 //! What a reading is, and how it looks as bytes. No tokio, no I/O.
 //!
 //! ```text
-//!  bytes --json|cbor|msgpack|senml|sparkplug|plain|line|frame--> Readings (one encoder) --> bytes in the journal --frame::Cursor--> ReadingRef --line--> text
+//!  bytes --json|cbor|msgpack|senml|sparkplug|plain|line|csv|frame--> Readings (one encoder) --> bytes in the journal --frame::Cursor--> ReadingRef --line--> text
 //! ```
 
 pub mod cbor;
 pub mod collectd;
 pub mod context;
+pub mod csv;
 mod decimal;
 mod fault;
 pub mod frame;
@@ -33,6 +34,6 @@ pub use context::{Context, TimeLimits, WhenBeyond};
 pub use mapping::Mapping;
 pub use reading::{Reading, ReadingRef};
 pub use readings::{Limits, Place, Readings};
-pub use refusal::{Beyond, Kind, Reason, Rejects};
+pub use refusal::{Beyond, Kind, Reason, Reject, Rejects};
 pub use timestamp::{Precision, Time, Timestamp};
 pub use value::{Value, ValueRef};

@@ -39,7 +39,7 @@ fn trimmed(payload: &[u8]) -> Option<&str> {
 
 /// A number that no float can hold is infinite, and refused by the encoder; the words `inf` and
 /// `nan` are no numbers.
-fn scalar(text: &str) -> Option<ValueRef<'static>> {
+pub(crate) fn scalar(text: &str) -> Option<ValueRef<'static>> {
     match text {
         "true" | "True" | "TRUE" => return Some(ValueRef::Boolean(true)),
         "false" | "False" | "FALSE" => return Some(ValueRef::Boolean(false)),

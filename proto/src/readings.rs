@@ -140,6 +140,11 @@ impl Readings {
         self.stamps.wanted
     }
 
+    /// How many readings of this payload wait for a stamp.
+    pub fn unstamped(&self) -> usize {
+        self.stamps.places.len()
+    }
+
     /// Writes the stamps of this payload: `first`, and one nanosecond more per repetition of a series.
     pub fn stamp(&mut self, first: Timestamp) {
         for place in &self.stamps.places {

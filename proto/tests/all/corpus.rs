@@ -53,6 +53,11 @@ fn sparkplug_holds_on_its_corpus() {
 }
 
 #[test]
+fn tables_hold_on_their_corpus() {
+    replay("csv", formats::csv);
+}
+
+#[test]
 fn plain_values_hold_on_their_corpus() {
     replay("plain", formats::plain);
 }
