@@ -17,7 +17,7 @@ use std::{cell::Cell, mem};
 
 use bytes::Bytes;
 use journal::{Counts, Source, Submission, Ticket};
-use proto::{Readings, Reason, Rejects, Timestamp};
+use proto::{Context, Readings, Reason, Rejects, Timestamp};
 
 use super::clock::Arrival;
 use super::parts::{self, Parts};
@@ -137,6 +137,22 @@ impl Gather {
         let outcome = self.body(body);
         self.content.passing = 0;
         outcome
+    }
+
+    /// Decodes what a source takes apart by a decoder of its own choice, which is told what is known of
+    /// any payload here. `path`: for the dead letter. `tags`: added to every reading.
+    pub fn by(
+        &mut self,
+        path: &str,
+        bytes: &[u8],
+        tags: Vec<(&str, &str)>,
+        decoder: impl FnOnce(&Context<'_>, &mut Readings, &mut Rejects),
+    ) -> Outcome {
+        let Self { origin, content } = self;
+        content.take(origin, (path, None), bytes, |out, bad| {
+            let meaning = origin.intake.meaning(&origin.arrival);
+            meaning.by(tags, origin.arrival.at, out, bad, decoder);
+        })
     }
 
     /// Puts into the books what an endpoint refuses by itself, say a line longer than it can hold.

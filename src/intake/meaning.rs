@@ -82,6 +82,19 @@ impl<'m> Meaning<'m> {
         decode::decode(body.format, body.bytes, &context, Named::default(), out, bad);
     }
 
+    /// Decodes by a decoder of the caller's choice. One that panics costs its payload, nothing else.
+    pub(super) fn by(
+        self,
+        tags: Vec<(&str, &str)>,
+        arrival: Timestamp,
+        out: &mut Readings,
+        bad: &mut Rejects,
+        decoder: impl FnOnce(&Context<'_>, &mut Readings, &mut Rejects),
+    ) {
+        let context = Context { tags: &self.with_site_tags(tags), ..self.context(arrival) };
+        decode::guarded(out, bad, |out, bad| decoder(&context, out, bad));
+    }
+
     /// What is known of any payload.
     fn context(self, arrival: Timestamp) -> Context<'static> {
         Context {

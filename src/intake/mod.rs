@@ -17,6 +17,7 @@ pub mod explain;
 mod gather;
 mod meaning;
 mod parts;
+pub mod pieces;
 pub mod presets;
 mod refusals;
 pub mod resends;

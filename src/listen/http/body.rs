@@ -22,9 +22,7 @@ use super::{
     inflate::{self, Inflated, Inflater},
     refusal::{Refusal, Why},
 };
-
-/// Plain bytes taken at a time.
-pub(super) const STEP_BYTES: usize = 32 * 1024;
+use crate::intake::pieces::STEP_BYTES;
 
 #[derive(Debug)]
 pub(super) struct Reading<'p> {

@@ -19,12 +19,12 @@ use super::{
     again::{Again, another_body, superseded},
     body::Reading,
     key::Key,
-    pieces::{PIECE_BYTES_MAX, Piece, Pieces},
     refusal::{Refusal, Why},
     report::Report,
 };
 use crate::intake::Body;
 use crate::intake::Gather;
+use crate::intake::pieces::{PIECE_BYTES_MAX, Piece, Pieces};
 use crate::listen::memory::Held;
 use crate::listen::room;
 

@@ -26,12 +26,12 @@ use super::{
     body::Reading,
     delivery::Delivery,
     key::Key,
-    pieces::Pieces,
     refusal::{Dialect, Refusal, Why},
     report::{Refused, Report},
 };
 use crate::intake::Body;
 use crate::intake::Format;
+use crate::intake::pieces::Pieces;
 
 /// Refused lines that an answer names; the rest is counted.
 const NAMED_MAX: usize = 5;

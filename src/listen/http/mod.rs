@@ -25,7 +25,6 @@ mod exposition;
 mod inflate;
 mod influx;
 mod key;
-mod pieces;
 mod readings;
 mod refusal;
 mod report;

@@ -26,12 +26,12 @@ use super::{
     body::Reading,
     delivery::{Delivery, busy},
     key::Key,
-    pieces::Pieces,
     refusal::{Dialect, Refusal, Why, json_body},
     report::{Refused, Report},
 };
 use crate::intake::Body;
 use crate::intake::Format;
+use crate::intake::pieces::Pieces;
 use crate::listen::memory::Held;
 
 const PATH: &str = "/v1/readings";

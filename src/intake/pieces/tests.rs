@@ -36,7 +36,7 @@ proptest! {
         chunk in 1_usize..30,
     ) {
         let body = (lines.concat() + &end).into_bytes();
-        for lines in [Lines::Protocol, Lines::Json] {
+        for lines in [Lines::Protocol, Lines::Json, Lines::Csv(b',')] {
             let pieces = Pieces::new(lines);
             let found = cut_up(pieces, &body, chunk, true);
             let together: Vec<u8> = found.iter().flat_map(|(_, _, bytes)| bytes.clone()).collect();
