@@ -130,6 +130,12 @@ impl Gateway {
         }
     }
 
+    /// For a source that is not configured. The clone must be gone before `drain`, or the journal
+    /// waits for what it may still bring.
+    pub fn intake(&self) -> Intake {
+        self.intake.clone()
+    }
+
     /// Reads what `status` shows, for as long as somebody wants to look.
     pub fn status_reader(&self) -> impl Fn() -> status::Status + Send + Sync + 'static {
         let reporter = Arc::clone(&self.reporter);

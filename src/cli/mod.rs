@@ -8,6 +8,7 @@ pub mod dead;
 pub mod demo;
 pub mod frame;
 mod gateway;
+pub mod import;
 pub mod journal;
 pub mod logging;
 pub mod run;
@@ -38,6 +39,8 @@ enum Command {
     Status(status::Arguments),
     /// Show what becomes of payloads as they arrive at the running gateway.
     Watch(watch::Arguments),
+    /// Take files (line protocol, NDJSON, JSON, CSV) through the journal to the outputs, then exit.
+    Import(import::Arguments),
     /// Look at a journal.
     #[command(subcommand)]
     Journal(journal::Command),
@@ -92,6 +95,7 @@ impl Arguments {
             Command::Check(arguments) => check::execute(&arguments),
             Command::Status(arguments) => status::execute(&arguments),
             Command::Watch(arguments) => watch::execute(&arguments),
+            Command::Import(arguments) => import::execute(&arguments),
             Command::Journal(command) => journal::execute(&command),
             Command::Dead(command) => Ok(dead::execute(&command)),
             Command::Frame(command) => frame::execute(&command),

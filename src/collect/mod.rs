@@ -1,3 +1,4 @@
 //! We go and fetch.
 
 pub mod broker;
+pub mod import;

@@ -39,6 +39,11 @@ impl Journal {
         &self.options.dir
     }
 
+    /// Whatever is configured: for a source that can wait, so that it costs nobody a reading.
+    pub fn block_when_full(&mut self) {
+        self.options.when_full = WhenFull::Block;
+    }
+
     /// `free`: bytes free on the journal's file system; `held`: what the journal has there already,
     /// which never gives way only because others took what was free.
     pub fn options(&self, free: u64, held: u64) -> Options {

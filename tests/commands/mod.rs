@@ -3,6 +3,7 @@
 mod check;
 mod dead;
 mod frame;
+mod import;
 mod journal;
 mod status;
 mod watch;
