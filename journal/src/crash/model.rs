@@ -241,7 +241,7 @@ impl Model {
         if restart.is_cut || upto > low {
             return Err(format!("{id} has a state of {upto} at {low}: {restart:?}"));
         }
-        let mut between = self.acknowledged.range(upto + 1..low + 1);
+        let mut between = self.acknowledged.range(upto + 1..).take_while(|(seq, _)| **seq <= low);
         let dropped = self.outputs.get(id).map(|output| &output.ever_dropped);
         let is_gone = |seq| dropped.is_some_and(|it| it.contains(seq)) || self.is_lost(*seq);
         match between.find(|(seq, frame)| frame.is_for(id) && !is_gone(seq)) {
