@@ -1,5 +1,7 @@
 //! Are windows whole, whatever happens to the gateway while they are open?
 
+mod hour;
+
 use std::{
     collections::BTreeMap,
     fmt::Write as _,

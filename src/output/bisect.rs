@@ -10,7 +10,8 @@
 //! ```
 //!
 //! **Proof of guilt.** An accused line is guilty only if, in the same episode, another line or the
-//! probe point was accepted by the same address. Before a whole batch is taken apart on a vague
+//! probe point was accepted by the same address: before it was refused, and after. Otherwise it may
+//! have been refused by a wrong setting that somebody has put right, or made, meanwhile. Before a whole batch is taken apart on a vague
 //! answer, the probe point is asked for: if that is refused as well the fault is ours, nothing is
 //! accused, and the batch stays whole. A set that fails three times in a row while the probe point
 //! passes is taken apart too: one line can make a database fail. That is weak evidence (a part of
@@ -72,6 +73,8 @@ pub struct Episode {
     condemned: Vec<(u32, Refusal)>,
     /// Something of this batch, or the probe point, was accepted.
     proof: bool,
+    /// And since the last accusation.
+    is_fresh: bool,
     doubt: Option<Doubt>,
     /// Of the set on top of `todo`, in a row.
     failures: u32,
@@ -90,6 +93,7 @@ impl Episode {
             accused: Vec::new(),
             condemned: Vec::new(),
             proof: false,
+            is_fresh: false,
             doubt: None,
             failures: 0,
             strikes: 0,
@@ -126,7 +130,8 @@ impl Episode {
     /// Every line is stored or guilty; with `next` this is `Want::Done`.
     pub fn is_done(&self) -> bool {
         let nothing_lost = self.accused.is_empty() && self.amendments.lost().is_empty();
-        self.doubt.is_none() && self.todo.is_empty() && (nothing_lost || self.proof)
+        let is_proved = self.proof && self.is_fresh;
+        self.doubt.is_none() && self.todo.is_empty() && (nothing_lost || is_proved)
     }
 
     /// How young a line may be and still be beyond retention, if this episode proved any to be.
@@ -151,7 +156,7 @@ impl Episode {
     pub fn answer(&mut self, lines: Lines, answer: Answer, now: Instant) -> Finding {
         match answer {
             Answer::Stored => {
-                self.proof = true;
+                self.accepted();
                 self.start_over();
                 Finding::Works
             }
@@ -191,9 +196,13 @@ impl Episode {
     pub fn probed(&mut self, answer: &Answer, now: Instant) -> Finding {
         match answer {
             Answer::Stored => {
-                self.proof = true;
-                if let Some(doubt) = self.doubt.take() {
-                    self.resolve(doubt, now);
+                let is_first = !self.proof;
+                self.accepted();
+                match self.doubt.take() {
+                    Some(doubt) if !is_first || !self.is_about_one_line(&doubt) => {
+                        self.resolve(doubt, now);
+                    }
+                    _ => self.start_over(),
                 }
                 Finding::Works
             }
@@ -238,6 +247,7 @@ impl Episode {
         }
         let was_sent = |line: u32| lines.iter().any(|range| range.contains(&line));
         self.accused.extend(named.into_iter().filter(|(line, _)| was_sent(*line)));
+        self.is_fresh = false;
         self.start_over();
         if !rest.is_empty() {
             self.todo.push(rest);
@@ -332,13 +342,31 @@ impl Episode {
             None => self.first_refusal().map(|refusal| Arc::clone(&refusal.text)),
         };
         self.start_over();
-        self.acquit();
+        if std::mem::take(&mut self.proof) {
+            self.judge_again(); // What was amended may be stored so.
+        } else {
+            self.acquit();
+        }
         let none: Arc<str> = "no reason given".into();
         let text = ours.as_ref().or(theirs).unwrap_or(&none);
         Finding::Misconfigured(Arc::clone(text))
     }
 
+    /// A line that was refused before anything was accepted is judged again.
+    fn is_about_one_line(&self, doubt: &Doubt) -> bool {
+        let is_one = self.todo.last().is_some_and(|lines| halves(lines).is_none());
+        is_one && matches!(doubt, Doubt::Suspect { .. })
+    }
+
+    fn accepted(&mut self) {
+        self.is_fresh = true;
+        if !std::mem::replace(&mut self.proof, true) {
+            self.judge_again();
+        }
+    }
+
     fn accuse(&mut self, lines: &Lines, refusal: &Refusal) {
+        self.is_fresh = false;
         self.accused.extend(lines.iter().cloned().flatten().map(|line| (line, refusal.clone())));
     }
 
@@ -353,6 +381,7 @@ impl Episode {
         let refusal = refusal.clone();
         for line in self.take_old(youngest_ns) {
             self.accused.push((line, refusal.clone()));
+            self.is_fresh = false;
         }
     }
 
@@ -378,6 +407,11 @@ impl Episode {
             return;
         }
         self.amendments.forget();
+        self.judge_again();
+    }
+
+    /// What was accused is to be sent again.
+    fn judge_again(&mut self) {
         if self.accused.is_empty() {
             return;
         }

@@ -32,6 +32,8 @@ struct Database {
     stored: BTreeSet<u32>,
     requests: u32,
     probes: u32,
+    /// Of its requests and probes, those that meet a wrong setting.
+    wrong: std::ops::Range<u32>,
 }
 
 fn refusal(text: &str) -> Refusal {
@@ -48,10 +50,22 @@ impl Database {
             stored: BTreeSet::new(),
             requests: 0,
             probes: 0,
+            wrong: 0..0,
         }
     }
 
+    fn is_wrong(&self) -> bool {
+        self.wrong.contains(&(self.requests + self.probes))
+    }
+
+    fn probed(&mut self) -> Answer {
+        let is_wrong = self.is_wrong();
+        self.probes += 1;
+        if is_wrong { Answer::Bad(vec![(0, refusal("wrong"))]) } else { self.probe.clone() }
+    }
+
     fn write(&mut self, lines: &Lines) -> Answer {
+        let is_wrong = self.is_wrong();
         self.requests += 1;
         let sent: Vec<u32> = lines.iter().cloned().flatten().collect();
         assert!(!sent.is_empty());
@@ -59,7 +73,7 @@ impl Database {
             return Answer::TooLarge(refusal("too large"));
         }
         let (bad, good): (Vec<u32>, Vec<u32>) =
-            sent.iter().partition(|line| self.bad.contains(line));
+            sent.iter().partition(|line| is_wrong || self.bad.contains(line));
         if bad.is_empty() {
             self.stored.extend(good);
             return Answer::Stored;
@@ -103,8 +117,8 @@ fn drive(episode: &mut Episode, database: &mut Database) -> Vec<Finding> {
                 return findings;
             }
             Want::Probe => {
-                database.probes += 1;
-                episode.probed(&database.probe, now)
+                let answer = database.probed();
+                episode.probed(&answer, now)
             }
             Want::Send(lines) => {
                 let answer = database.write(&lines);
@@ -155,14 +169,14 @@ proptest! {
         prop_assert_eq!(guilty(&mut episode), bad);
     }
 
-    /// One halving per level for each bad line, and one probe.
+    /// One halving per level for each bad line, and a probe before and after.
     #[test]
     fn asks_few_times(bad in prop::collection::btree_set(0u32..5000, 1..10)) {
         let mut database = Database::new(Manner::Vague, bad.clone());
         drive(&mut Episode::new(body(5000)), &mut database);
         let per_line = 2 * 13; // 2^13 > 5000
         prop_assert!(database.requests <= 1 + per_line * u32::try_from(bad.len()).unwrap());
-        prop_assert_eq!(database.probes, 1);
+        prop_assert!(database.probes <= 2);
     }
 
     /// Nothing is guilty and nothing is taken apart where the probe point is refused too.
@@ -184,6 +198,33 @@ proptest! {
         drive(&mut episode, &mut database);
         prop_assert_eq!(database.stored.len(), lines as usize);
         prop_assert_eq!(guilty(&mut episode), BTreeSet::new());
+    }
+
+    /// Every request is judged by the setting of its moment; somebody puts it right, or changes it and
+    /// changes it back once the output stands still. No good line pays for that.
+    #[test]
+    fn a_setting_that_changes_meanwhile_accuses_no_line(
+        lines in 1u32..60,
+        bad in prop::collection::btree_set(0u32..60, 0..4),
+        manner in prop::sample::select(vec![Manner::NamesAll, Manner::Vague, Manner::Hints]),
+        right_until in 0u32..30,
+        wrong_for in prop::option::of(0u32..30),
+    ) {
+        let bad: BTreeSet<u32> = bad.into_iter().filter(|line| *line < lines).collect();
+        let mut database = Database::new(manner, bad.clone());
+        database.wrong = match wrong_for {
+            None => right_until..u32::MAX,
+            // From the beginning: what was right before would be a proof, and what is right after too.
+            Some(requests) => 0..requests,
+        };
+        let mut episode = Episode::new(body(lines));
+        while !episode.is_done() {
+            if !drive(&mut episode, &mut database).is_empty() && wrong_for.is_none() {
+                database.wrong = 0..0;
+            }
+        }
+        prop_assert_eq!(guilty(&mut episode), bad.clone());
+        prop_assert_eq!(database.stored, (0..lines).filter(|line| !bad.contains(line)).collect());
     }
 
     #[test]
@@ -209,21 +250,21 @@ proptest! {
 }
 
 #[test]
-fn a_single_line_needs_the_probe_point_as_proof() {
+fn a_single_line_needs_the_probe_point_as_proof_before_and_after() {
     let mut database = Database::new(Manner::NamesAll, [0]);
     let mut episode = Episode::new(body(1));
     drive(&mut episode, &mut database);
     assert_eq!(guilty(&mut episode), [0].into());
-    assert_eq!((database.requests, database.probes), (1, 1));
+    assert_eq!((database.requests, database.probes), (2, 2));
 }
 
 #[test]
-fn named_lines_need_no_probe_once_the_rest_is_accepted() {
+fn named_lines_are_judged_again_once_the_rest_is_accepted() {
     let mut database = Database::new(Manner::NamesAll, [7, 70]);
     let mut episode = Episode::new(body(5000));
     drive(&mut episode, &mut database);
     assert_eq!(guilty(&mut episode), [7, 70].into());
-    assert_eq!((database.requests, database.probes), (2, 0));
+    assert_eq!((database.requests, database.probes), (3, 1));
 }
 
 #[test]
@@ -367,6 +408,12 @@ fn an_amended_line_is_sent_in_the_place_of_the_other() {
     assert_eq!(lines, vec![0..2], "nothing is left of the third");
     assert_eq!(episode.body().line(1), b"m,n=1 w=1 1\n");
     episode.answer(lines, Answer::Stored, Instant::now());
+    let Want::Send(lines) = episode.next(usize::MAX) else { panic!() };
+    assert_eq!(lines, vec![2..3], "it was judged before anything was accepted");
+    let changes = vec![(2, amended("", Some("v")))];
+    episode.answer(lines, Answer::Amend { changes, bad: Vec::new() }, Instant::now());
+    assert_eq!(episode.next(usize::MAX), Want::Probe);
+    episode.probed(&Answer::Stored, Instant::now());
     assert_eq!(episode.next(usize::MAX), Want::Done);
     let (guilty, lost) = episode.guilty();
     assert_eq!(guilty.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [2]);
