@@ -22,6 +22,8 @@ pub enum Kind {
     Future,
     /// Nothing says which device sent it.
     NoDevice,
+    /// Its name is an alias that no birth has explained.
+    Alias,
     /// A fault of ours: a decoder panicked.
     Internal,
 }
@@ -37,6 +39,7 @@ impl Kind {
         Self::Past,
         Self::Future,
         Self::NoDevice,
+        Self::Alias,
         Self::Internal,
     ];
 
@@ -51,6 +54,7 @@ impl Kind {
             Self::Past => "past",
             Self::Future => "future",
             Self::NoDevice => "no_device",
+            Self::Alias => "alias",
             Self::Internal => "internal",
         }
     }

@@ -96,6 +96,18 @@ pub fn resolve(
     }
 }
 
+/// What of a data message is by an alias that nothing names: a payload of those metrics alone, to be
+/// kept and resolved. `at`: when it came, for one that does not say when it was sent.
+pub fn unresolved(
+    (topic, payload): (&Topic<'_>, &[u8]),
+    sessions: &Sessions,
+    at: Option<u64>,
+) -> Vec<u8> {
+    let names = sessions.names(topic);
+    let Ok(parsed) = Payload::parse(payload) else { return Vec::new() };
+    parsed.part(at, |metric| metric.alias.is_some() && names.resolve(metric).is_none())
+}
+
 /// Decodes a payload of which nothing is known but its bytes: no topic, no births. What it says by
 /// alias only is refused.
 pub fn decode(payload: &[u8], context: &Context<'_>, out: &mut Readings, bad: &mut Rejects) {
@@ -106,7 +118,7 @@ pub fn decode(payload: &[u8], context: &Context<'_>, out: &mut Readings, bad: &m
     let unresolved = points::offer(&parsed, &Names::default(), context, out, bad);
     if unresolved > 0 {
         let text = format!("{unresolved} metrics by alias, which only the node's birth explains");
-        refuse(payload, Reason::new(Kind::Name, text), context, out, bad);
+        refuse(payload, Reason::new(Kind::Alias, text), context, out, bad);
     }
 }
 

@@ -2,7 +2,12 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::payload::{DataType, Metric, Payload};
+use super::{
+    payload::{DataType, Metric, Payload},
+    wire::{put_bytes, put_number},
+};
+
+pub(super) const BD_SEQ: &str = "bdSeq";
 
 /// Of one speaker: a node, or a device behind it.
 #[derive(Debug, Default)]
@@ -39,6 +44,10 @@ impl Names {
         (names, forgotten)
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_name.is_empty()
+    }
+
     /// The metric's name, and its type if that is known. `None`: nothing names it.
     pub(super) fn resolve<'m>(
         &'m self,
@@ -51,5 +60,31 @@ impl Names {
         let name = metric.name.filter(|name| !name.is_empty()).or_else(by_alias)?;
         let told = || self.by_name.get(name).copied().flatten();
         Some((name, metric.data_type.or_else(told)))
+    }
+
+    /// A birth that tells just this.
+    pub(super) fn birth(&self, bd_seq: Option<u64>) -> Vec<u8> {
+        let mut payload = Vec::new();
+        let mut put = |name: &str, alias: Option<u64>, number: Option<u64>| {
+            let mut metric = Vec::new();
+            put_bytes(1, name.as_bytes(), &mut metric);
+            alias.inspect(|alias| put_number(2, *alias, &mut metric));
+            let told = self.by_name.get(name).copied().flatten();
+            told.inspect(|told| put_number(4, told.number(), &mut metric));
+            number.inspect(|number| put_number(11, *number, &mut metric));
+            put_bytes(2, &metric, &mut payload);
+        };
+        let mut with_alias: Vec<&str> = Vec::with_capacity(self.by_alias.len());
+        for (alias, name) in self.by_alias.iter().filter(|(_, name)| &***name != BD_SEQ) {
+            with_alias.push(name);
+            put(name, Some(*alias), None);
+        }
+        with_alias.sort_unstable();
+        let without = |name: &&Arc<str>| with_alias.binary_search(&&***name).is_err();
+        for name in self.by_name.keys().filter(without).filter(|name| &***name != BD_SEQ) {
+            put(name, None, None);
+        }
+        bd_seq.inspect(|number| put(BD_SEQ, None, Some(*number)));
+        payload
     }
 }

@@ -11,7 +11,10 @@
 
 use std::ops::Range;
 
-use super::wire::{Fields, Wire, put_varint};
+use super::{
+    names::BD_SEQ,
+    wire::{Fields, Wire, put_bytes, put_number},
+};
 use crate::{Kind, fault::Fault};
 
 /// Metrics of one payload that are looked at.
@@ -100,6 +103,30 @@ impl DataType {
     }
 }
 
+impl DataType {
+    /// As it stands in a payload; of those that are all the same here, one.
+    pub(super) fn number(self) -> u64 {
+        match self {
+            Self::Int8 => 1,
+            Self::Int16 => 2,
+            Self::Int32 => 3,
+            Self::Int64 => 4,
+            Self::UInt8 => 5,
+            Self::UInt16 => 6,
+            Self::UInt32 => 7,
+            Self::UInt64 => 8,
+            Self::Float => 9,
+            Self::Double => 10,
+            Self::Boolean => 11,
+            Self::String => 12,
+            Self::DateTime => 13,
+            Self::Text => 14,
+            Self::Uuid => 15,
+            Self::Other => 17,
+        }
+    }
+}
+
 impl<'p> Payload<'p> {
     /// Reads what stands around the metrics, and that every one of them ends inside.
     pub(super) fn parse(bytes: &'p [u8]) -> Result<Self, Fault> {
@@ -128,10 +155,24 @@ impl<'p> Payload<'p> {
         Metrics { fields: Fields::new(self.bytes, 0) }
     }
 
+    /// A payload of those metrics alone, sent at the same time, or `at` if it does not say when.
+    pub(super) fn part(
+        &self,
+        at: Option<u64>,
+        mut is_in: impl FnMut(&Metric<'p>) -> bool,
+    ) -> Vec<u8> {
+        let mut part = Vec::new();
+        self.timestamp.or(at).inspect(|millis| put_number(1, *millis, &mut part));
+        for metric in self.metrics().flatten().filter(|metric| is_in(metric)) {
+            put_bytes(2, self.bytes.get(metric.span).unwrap_or_default(), &mut part);
+        }
+        part
+    }
+
     /// `bdSeq`, which ties a death to its birth.
     pub(super) fn bd_seq(&self) -> Option<u64> {
         self.metrics().flatten().find_map(|metric| match (metric.name, metric.value) {
-            (Some("bdSeq"), Some(Raw::Integer(number))) => Some(number),
+            (Some(BD_SEQ), Some(Raw::Integer(number))) => Some(number),
             _ => None,
         })
     }
@@ -206,17 +247,14 @@ impl<'p> Metric<'p> {
 
 /// A payload with `Node Control/Rebirth` = true.
 pub(super) fn rebirth(millis: u64) -> Vec<u8> {
-    const NAME: &[u8] = b"Node Control/Rebirth";
-    let mut metric = vec![0x0A, 20];
-    metric.extend_from_slice(NAME);
-    metric.push(0x18);
-    put_varint(millis, &mut metric);
-    metric.extend_from_slice(&[0x20, 11, 0x70, 1]);
+    let mut metric = Vec::new();
+    put_bytes(1, b"Node Control/Rebirth", &mut metric);
+    put_number(3, millis, &mut metric);
+    put_number(4, DataType::Boolean.number(), &mut metric);
+    put_number(14, 1, &mut metric);
 
-    let mut payload = vec![0x08];
-    put_varint(millis, &mut payload);
-    payload.push(0x12);
-    put_varint(metric.len() as u64, &mut payload);
-    payload.extend_from_slice(&metric);
+    let mut payload = Vec::new();
+    put_number(1, millis, &mut payload);
+    put_bytes(2, &metric, &mut payload);
     payload
 }

@@ -5,7 +5,7 @@
 //! store; data sets, templates, bytes and arrays are left out and counted.
 
 use super::{
-    names::Names,
+    names::{BD_SEQ, Names},
     payload::{DataType, Metric, Payload, Raw},
 };
 use crate::{
@@ -129,7 +129,7 @@ pub(super) fn sent_at(payload: &Payload<'_>) -> Time {
 }
 
 fn is_of_the_session(name: &str) -> bool {
-    name == "bdSeq" || name.starts_with("Node Control/") || name.starts_with("Device Control/")
+    name == BD_SEQ || name.starts_with("Node Control/") || name.starts_with("Device Control/")
 }
 
 fn millis(millis: Option<u64>) -> Result<Time, Reason> {

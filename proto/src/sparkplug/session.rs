@@ -42,6 +42,7 @@ impl Default for Limits {
 }
 
 /// What a message means for the session of its node.
+#[expect(clippy::struct_excessive_bools, reason = "facts of their own; most messages have none")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Heard {
     /// Send `rebirth_command` to `Topic::command`.
@@ -53,6 +54,9 @@ pub struct Heard {
     pub born: bool,
     /// A death that belongs to an earlier birth of its node: it says nothing.
     pub is_outdated: bool,
+    /// A node's birth that is not of the life it was known to have: what was kept before has been said
+    /// with aliases that nothing will explain.
+    pub is_another_life: bool,
     /// The devices that a node's death takes with it.
     pub died: Vec<String>,
     /// Metrics of a birth for whose names there was no room.
@@ -106,6 +110,70 @@ impl Sessions {
     /// Of all that births have told; never more than the limit.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// What the births have told, as topics and payloads of births that tell the same: the node that
+    /// was heard longest ago first, and itself before its devices. Hear them to know it again.
+    pub fn births(&self) -> Vec<(String, Vec<u8>)> {
+        let mut nodes: Vec<_> = self.nodes.iter().collect();
+        nodes.sort_by_key(|(_, node)| node.heard);
+        let mut births = Vec::new();
+        for (key, node) in nodes {
+            let Some((group, name)) = key.split_once('/') else { continue };
+            if node.next_seq.is_some() || !node.names.is_empty() {
+                let payload = node.names.birth(node.bd_seq);
+                births.push((format!("spBv1.0/{group}/NBIRTH/{name}"), payload));
+            }
+            for (device, names) in &node.devices {
+                let topic = format!("spBv1.0/{group}/DBIRTH/{name}/{device}");
+                births.push((topic, names.birth(None)));
+            }
+        }
+        births
+    }
+
+    /// What the speaker's births have told, as a payload that tells the same.
+    pub fn birth(&self, topic: &Topic<'_>) -> Vec<u8> {
+        let bd_seq = self.nodes.get(&key(topic)).and_then(|node| node.bd_seq);
+        self.names(topic).birth(bd_seq.filter(|_| topic.device.is_none()))
+    }
+
+    /// The number of a node's next message; `None`: it is not known, or what its aliases mean is not.
+    pub fn next_seq(&self, topic: &Topic<'_>) -> Option<u8> {
+        let node = self.nodes.get(&key(topic))?;
+        node.next_seq.filter(|_| !node.names.is_stale)
+    }
+
+    /// Of all nodes, by `group/node`.
+    pub fn next_seqs(&self) -> impl Iterator<Item = (&str, Option<u8>)> {
+        let next = |node: &Node| node.next_seq.filter(|_| !node.names.is_stale);
+        self.nodes.iter().map(move |(key, node)| (key.as_str(), next(node)))
+    }
+
+    /// Hears a birth or a death again, as `births` told it or with an empty payload. It asks for nothing.
+    pub fn recall(&mut self, (topic, payload): (&Topic<'_>, &[u8])) {
+        if let Ok(payload) = Payload::parse(payload) {
+            self.hear(topic, &payload, Duration::ZERO);
+        }
+    }
+
+    /// Messages may have been missed since: no alias is trusted until `resume` says otherwise.
+    pub fn suspend(&mut self) {
+        self.asked = 0;
+        for node in self.nodes.values_mut() {
+            node.suspend();
+            node.asked = None;
+        }
+    }
+
+    /// After `suspend`, what `next_seq` said last of the node `group/node`.
+    pub fn resume(&mut self, node: &str, next_seq: Option<u8>) {
+        let Some(node) = self.nodes.get_mut(node) else { return };
+        node.suspend();
+        if next_seq.is_some() {
+            node.next_seq = next_seq;
+            node.trust(true);
+        }
     }
 
     /// What a speaker's births have told; nothing if it is not known.
@@ -191,12 +259,14 @@ impl Node {
 
     fn birth(&mut self, payload: &Payload<'_>, bytes_max: usize) -> Heard {
         let (names, forgotten) = Names::learn(payload, bytes_max);
+        let bd_seq = payload.bd_seq();
+        let is_another_life = self.bd_seq.is_some_and(|known| Some(known) != bd_seq);
         self.forget();
         self.bytes = names.bytes;
         self.names = names;
-        self.bd_seq = payload.bd_seq();
+        self.bd_seq = bd_seq;
         self.next_seq = Some(seq_of(payload).unwrap_or(0).wrapping_add(1));
-        Heard { born: true, forgotten, ..Heard::default() }
+        Heard { born: true, is_another_life, forgotten, ..Heard::default() }
     }
 
     fn device_birth(&mut self, device: &str, payload: &Payload<'_>, bytes_max: usize) -> Heard {
@@ -254,12 +324,21 @@ impl Node {
             None => {}
             Some(seq) => {
                 self.next_seq = Some(seq.wrapping_add(1));
-                self.names.is_stale = true;
-                self.devices.values_mut().for_each(|names| names.is_stale = true);
+                self.trust(false);
                 return true;
             }
         }
         self.names.is_stale
+    }
+
+    fn suspend(&mut self) {
+        self.next_seq = None;
+        self.trust(false);
+    }
+
+    fn trust(&mut self, is_trusted: bool) {
+        self.names.is_stale = !is_trusted;
+        self.devices.values_mut().for_each(|names| names.is_stale = !is_trusted);
     }
 
     fn forget(&mut self) {

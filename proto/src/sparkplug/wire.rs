@@ -105,3 +105,15 @@ pub(super) fn put_varint(mut value: u64, out: &mut Vec<u8>) {
     }
     out.push(u8::try_from(value).unwrap_or_default());
 }
+
+/// A field of this number.
+pub(super) fn put_number(field: u64, number: u64, out: &mut Vec<u8>) {
+    put_varint(field << 3, out);
+    put_varint(number, out);
+}
+
+pub(super) fn put_bytes(field: u64, bytes: &[u8], out: &mut Vec<u8>) {
+    put_varint(field << 3 | 2, out);
+    put_varint(bytes.len() as u64, out);
+    out.extend_from_slice(bytes);
+}

@@ -159,6 +159,71 @@ fn a_device_dies_alone_and_is_forgotten() {
     assert!(heard.ask_rebirth && heard.unresolved == 1);
 }
 
+/// What a restart keeps: the births as payloads, and where each node's messages stood.
+#[test]
+fn births_that_are_heard_again_tell_the_same_but_are_trusted_only_where_nothing_was_missed() {
+    let mut before = Node::new(SessionLimits::default());
+    before.born();
+    before.say("spBv1.0/g/DBIRTH/n/d", &[birth_metric("a", 1), birth_metric("b", 200)]);
+    let next = before.sessions.next_seq(&Topic::parse("spBv1.0/g/NDATA/n").unwrap());
+    assert_eq!(next, Some(2));
+    let births = before.sessions.births();
+    let topics: Vec<_> = births.iter().map(|(topic, _)| topic.as_str()).collect();
+    assert_eq!(topics, ["spBv1.0/g/NBIRTH/n", "spBv1.0/g/DBIRTH/n/d"]);
+
+    let restarted = || {
+        let mut node = Node::new(SessionLimits::default());
+        for (topic, payload) in &births {
+            node.say_bytes(topic, payload);
+        }
+        node.sessions.suspend();
+        node
+    };
+    let mut node = restarted();
+    assert_eq!(node.sessions.bytes(), before.sessions.bytes());
+    node.seq = 2;
+    let (lines, heard) = node.say("spBv1.0/g/DDATA/n/d", &[data_metric(200)]);
+    assert!(lines.is_empty() && heard.ask_rebirth && heard.unresolved == 1, "{lines:?} {heard:?}");
+
+    let mut node = restarted();
+    node.sessions.resume("g/n", next);
+    node.sessions.resume("g/who", next);
+    node.seq = 2;
+    let (lines, heard) = node.say("spBv1.0/g/DDATA/n/d", &[data_metric(200)]);
+    assert_eq!(lines, ["sparkplug,device=d,group=g,node=n b=2i"]);
+    assert_eq!(heard, Heard::default());
+    node.say_bytes("spBv1.0/g/NDEATH/n", &bd_seq(6));
+    assert_eq!(node.sessions.births().len(), 2, "a death of an earlier life, as before");
+
+    let mut node = restarted();
+    node.sessions.resume("g/n", next);
+    node.seq = 3;
+    assert!(node.say("spBv1.0/g/DDATA/n/d", &[data_metric(200)]).1.ask_rebirth, "one was missed");
+}
+
+#[test]
+fn what_is_kept_of_a_payload_is_what_no_birth_names_and_has_a_time() {
+    let mut node = Node::new(SessionLimits::default());
+    node.born();
+    let payload = [data_metric(1), data_metric(9), birth_metric("b", 8)].concat();
+    let topic = Topic::parse("spBv1.0/g/NDATA/n").unwrap();
+    let kept = unresolved((&topic, &payload), &node.sessions, Some(1_790_000_000_000));
+    assert_eq!(kept, [hex("08 80d8c1a28c34"), data_metric(9)].concat());
+    let sent = [hex("08 01"), data_metric(9)].concat();
+    assert_eq!(unresolved((&topic, &sent), &node.sessions, Some(2)), sent);
+    assert_eq!(unresolved((&topic, b"\x12"), &node.sessions, None), b"");
+}
+
+#[test]
+fn a_birth_of_another_life_says_so() {
+    let mut node = Node::new(SessionLimits::default());
+    assert!(!node.born().is_another_life, "nothing was known");
+    assert!(!node.born().is_another_life, "a rebirth");
+    node.seq = 0;
+    let (_, heard) = node.say("spBv1.0/g/NBIRTH/n", &[bd_seq(8), birth_metric("a", 1)]);
+    assert!(heard.is_another_life);
+}
+
 #[test]
 fn commands_are_not_ours() {
     let mut node = Node::new(SessionLimits::default());
