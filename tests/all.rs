@@ -35,6 +35,7 @@ mod parts;
 mod reference;
 mod resends;
 mod shutdown;
+mod sparkplug;
 mod support;
 mod syncs;
 mod tidy;

@@ -3,6 +3,8 @@
 //! The payloads in `fixtures/payloads` name their sources. A row of a table below is named as in
 //! the design's table of reference cases; points are compared parsed, so the order of fields is free.
 
+pub mod sparkplug;
+
 use std::{fs, path::Path};
 
 use proto::{Context, Limits as ReadingLimits, Reading, Readings, Rejects, Timestamp, line};

@@ -22,10 +22,11 @@ pub enum Name {
     ClockNotBelieved,
     PositionUnclaimed,
     OutputStuck,
+    SparkplugBirthMissing,
 }
 
 impl Name {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::JournalFull,
         Self::JournalDegraded,
         Self::JournalDamaged,
@@ -34,6 +35,7 @@ impl Name {
         Self::ClockNotBelieved,
         Self::PositionUnclaimed,
         Self::OutputStuck,
+        Self::SparkplugBirthMissing,
     ];
 
     pub const fn label(self) -> &'static str {
@@ -46,6 +48,7 @@ impl Name {
             Self::ClockNotBelieved => "clock_not_believed",
             Self::PositionUnclaimed => "position_unclaimed",
             Self::OutputStuck => "output_stuck",
+            Self::SparkplugBirthMissing => "sparkplug_birth_missing",
         }
     }
 }

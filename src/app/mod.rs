@@ -33,6 +33,7 @@ use self::running::{Drained, Running};
 use crate::config::Config;
 use crate::intake::Intake;
 use crate::intake::clock::{Timekeeper, keeper};
+use crate::intake::sparkplug::care;
 use crate::intake::stamp::SystemClock;
 use crate::sink::influx;
 
@@ -69,7 +70,8 @@ pub struct Gateway {
 ///
 /// Not cancel safe: dropped half way, what was started ends.
 pub async fn start(config: Config) -> Result<Gateway, StartError> {
-    let (journal, appender, resends) = storage::open(&config.journal, config.resends).await?;
+    let (journal, appender, remembered) =
+        storage::open(&config.journal, config.resends, config.sparkplug).await?;
     let path = config.control.socket;
     let control = Control::bind(&path).map_err(|source| StartError::Control { path, source })?;
     let ports = Ports::bind(config.mqtt, config.http).await?;
@@ -87,11 +89,12 @@ pub async fn start(config: Config) -> Result<Gateway, StartError> {
     let intake =
         Intake::new(appender, config.routes, config.intake, config.tags, Arc::new(SystemClock))
             .keeping(time)
-            .remembering(resends);
+            .remembering(remembered.resends)
+            .knowing(remembered.nodes);
     if intake.note_recalled().await.is_err() {
         error!("the journal is closed already");
     }
-    reporter.intake(intake.stats(), intake.watchers());
+    reporter.intake(&intake);
 
     let (mqtt, http) = (ports.mqtt_address(), ports.http_address());
     let inputs = Inputs::new(ports, config.brokers, &mut reporter);
@@ -99,6 +102,8 @@ pub async fn start(config: Config) -> Result<Gateway, StartError> {
     inputs.start(&mut running, &intake, &reporter);
     start_watchers(&mut running, control, &reporter);
     running.input("clock".into(), clock.run(running.shutdown.clone()));
+    let waited = care::run(intake.clone(), running.shutdown.clone());
+    running.input("sparkplug".into(), waited);
     Ok(Gateway { running, journal, intake, reporter, grace: config.runtime.grace, mqtt, http })
 }
 

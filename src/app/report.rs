@@ -6,6 +6,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use journal::open::Watcher;
@@ -24,12 +25,17 @@ use super::metrics::{
 };
 use super::status;
 use crate::collect::broker;
+use crate::intake::Intake;
+use crate::intake::sparkplug::{Nodes, stats::Stats};
 use crate::intake::stats::Stats as IntakeStats;
 use crate::intake::watch::Watchers;
 use crate::listen::http;
 use crate::listen::mqtt;
 use crate::output;
 use crate::stats::Gauge;
+
+/// A node that was asked for its births has long sent them.
+const BIRTH_DUE: Duration = Duration::from_secs(10);
 
 /// Everything that is counted, and where it is.
 #[derive(Debug)]
@@ -39,6 +45,7 @@ pub(super) struct Reporter {
     journal_dir: PathBuf,
     fill: Arc<Mutex<Fill>>,
     intake: Arc<IntakeStats>,
+    nodes: Arc<Nodes>,
     /// What the books said before intake took anything.
     received_before: u64,
     inputs: Vec<Input>,
@@ -85,6 +92,7 @@ impl Reporter {
             started: Instant::now(),
             received_before: received(&journal.status().books),
             intake: Arc::default(),
+            nodes: Arc::default(),
             journal,
             journal_dir,
             fill,
@@ -103,10 +111,12 @@ impl Reporter {
     }
 
     /// Before the first input starts.
-    pub(super) fn intake(&mut self, stats: &Arc<IntakeStats>, watchers: &Arc<Watchers>) {
-        stats.register(&mut self.registry);
-        self.intake = Arc::clone(stats);
-        self.watchers = Arc::clone(watchers);
+    pub(super) fn intake(&mut self, intake: &Intake) {
+        intake.stats().register(&mut self.registry);
+        intake.nodes().stats().register(&mut self.registry);
+        self.intake = Arc::clone(intake.stats());
+        self.nodes = Arc::clone(intake.nodes());
+        self.watchers = Arc::clone(intake.watchers());
     }
 
     pub(super) fn mqtt(&mut self, address: Option<SocketAddr>, stats: &mqtt::Stats) {
@@ -224,6 +234,7 @@ impl Reporter {
                 returned: came_in.returned,
                 booked: received(books).saturating_sub(self.received_before),
             },
+            sparkplug: sparkplug(self.nodes.stats()),
             clock: self.clock.status(),
             alarms: self.raised().into_values().collect(),
         }
@@ -298,6 +309,13 @@ impl Reporter {
         if let Some(words) = self.clock.complaint() {
             raise(Name::ClockNotBelieved, "", words);
         }
+        if let Some((who, waited)) = self.nodes.oldest()
+            && waited >= BIRTH_DUE
+        {
+            let seconds = waited.as_secs();
+            let words = format!("{who} sends aliases that no birth explains, {seconds} s now");
+            raise(Name::SparkplugBirthMissing, "", words);
+        }
         for position in journal.positions.iter().filter(|position| !position.claimed) {
             let id = position.id.as_str();
             let words = format!("output {id} is gone from the configuration, its data is kept");
@@ -312,6 +330,18 @@ impl Reporter {
             }
         }
         raised
+    }
+}
+
+fn sparkplug(stats: &Stats) -> status::Sparkplug {
+    status::Sparkplug {
+        nodes: stats.nodes.get(),
+        births: stats.births.get(),
+        rebirths_asked: stats.rebirths_asked.get(),
+        rebirths_unasked: stats.rebirths_unasked.get(),
+        metrics_unresolved: stats.unresolved.get(),
+        messages_waiting: stats.waiting.get(),
+        messages_given_up: stats.given_up.get(),
     }
 }
 

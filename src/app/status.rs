@@ -15,6 +15,8 @@ pub struct Status {
     pub books: Books,
     pub intake: Intake,
     #[serde(default)]
+    pub sparkplug: Sparkplug,
+    #[serde(default)]
     pub clock: Clock,
     /// What is wrong now, in words; empty when all is well.
     pub alarms: Vec<String>,
@@ -80,6 +82,23 @@ impl Output {
             ..self
         }
     }
+}
+
+/// Sparkplug's nodes, since the process began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sparkplug {
+    /// Of which something is known.
+    pub nodes: i64,
+    pub births: u64,
+    pub rebirths_asked: u64,
+    /// To be asked, but nothing leads to them.
+    pub rebirths_unasked: u64,
+    /// Metrics by an alias that no birth had explained when they came.
+    pub metrics_unresolved: u64,
+    /// Messages that wait for a birth now.
+    pub messages_waiting: i64,
+    /// Refused in the end, at least in part.
+    pub messages_given_up: u64,
 }
 
 /// The clock that stamps what carries no time.

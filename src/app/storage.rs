@@ -1,6 +1,6 @@
 //! Opens the journal as the configuration means it.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use journal::{Appender, Journal, OpenError, Recovery};
 use tokio::time::Instant;
@@ -9,14 +9,23 @@ use tracing::{info, warn};
 use super::crash;
 use crate::config;
 use crate::intake::resends::{self, Resends};
+use crate::intake::sparkplug::{self, Nodes};
 use crate::intake::stamp::{Clock as _, SystemClock};
+
+/// What an earlier run knew.
+#[derive(Debug)]
+pub(super) struct Remembered {
+    pub(super) resends: Resends,
+    pub(super) nodes: Arc<Nodes>,
+}
 
 /// Off the reactor: it takes as long as the scan of one unsealed segment, and of what the journal
 /// remembers of its senders.
 pub(super) async fn open(
     settings: &config::Journal,
     limits: resends::Limits,
-) -> Result<(Journal, Appender, Resends), OpenError> {
+    sparkplug: sparkplug::Limits,
+) -> Result<(Journal, Appender, Remembered), OpenError> {
     let (free, held) = room_for(settings.dir());
     let mut options = settings.options(free, held);
     options.crashed = crash::happened(&options.dir);
@@ -27,25 +36,30 @@ pub(super) async fn open(
     let opened = tokio::task::spawn_blocking(move || {
         let _inside = runtime.enter();
         let (journal, appender, recovery) = journal::open(&options)?;
-        let resends = recall(&journal, limits);
-        Ok((journal, appender, recovery, resends))
+        let nodes = Nodes::open(&options.dir.join("sparkplug"), sparkplug);
+        let remembered = recall(&journal, limits, nodes);
+        Ok((journal, appender, recovery, remembered))
     });
-    let (journal, appender, recovery, resends) =
+    let (journal, appender, recovery, remembered) =
         opened.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
     if let Err(error) = crash::watch(&dir) {
         warn!(%error, "a crash of this process will leave no trace");
     }
     tell(&recovery);
+    let Remembered { resends, .. } = &remembered;
     let (senders, requests) = (resends.senders(), resends.requests());
     info!(senders, requests, "remembered, so that what they send again is known");
-    Ok((journal, appender, resends))
+    Ok((journal, appender, remembered))
 }
 
-fn recall(journal: &Journal, limits: resends::Limits) -> Resends {
+fn recall(journal: &Journal, limits: resends::Limits, nodes: Nodes) -> Remembered {
     let resends = Resends::new(limits, journal.id());
     let (now, wall) = (Instant::now(), SystemClock.now());
-    journal.notes(limits.tail_bytes_max, |note| resends.recall(note, now, wall));
-    resends
+    journal.notes(limits.tail_bytes_max, |note| {
+        resends.recall(note, now, wall);
+        nodes.recall(note);
+    });
+    Remembered { resends, nodes: Arc::new(nodes) }
 }
 
 fn tell(recovery: &Recovery) {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::gateway::At;
 use super::{Ending, say};
-use crate::app::status::{Clock, Journal, Output, Status};
+use crate::app::status::{Clock, Journal, Output, Sparkplug, Status};
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -58,12 +58,27 @@ pub fn screen(status: &Status) -> String {
         books.duplicate,
         books.dropped
     ));
+    if status.sparkplug.nodes > 0 {
+        line(format_args!("{}", sparkplug_line(&status.sparkplug)));
+    }
     line(format_args!("{}", clock_line(&status.clock)));
     for alarm in &status.alarms {
         line(format_args!("ALARM    {alarm}"));
     }
     text.truncate(text.trim_end().len());
     text
+}
+
+fn sparkplug_line(sparkplug: &Sparkplug) -> String {
+    format!(
+        "nodes    {} of Sparkplug, {} births, asked {}, not reachable {}, waiting {}, given up {}",
+        sparkplug.nodes,
+        sparkplug.births,
+        sparkplug.rebirths_asked,
+        sparkplug.rebirths_unasked,
+        sparkplug.messages_waiting,
+        sparkplug.messages_given_up
+    )
 }
 
 fn clock_line(clock: &Clock) -> String {

@@ -170,6 +170,10 @@ impl Paint {
         if seen.more > 0 {
             self.comment(out, DIM, &format!("and {} more", seen.more))?;
         }
+        if seen.held > 0 {
+            let text = format!("{} metrics wait for the birth that explains them", seen.held);
+            self.comment(out, DIM, &text)?;
+        }
         if seen.filtered {
             self.comment(out, DIM, "filtered: acknowledged, counted, not stored")?;
         }
@@ -217,6 +221,7 @@ mod tests {
             refused: vec![refused.into()],
             more: 2,
             filtered: false,
+            held: 0,
         };
         serde_json::to_string(&seen).unwrap()
     }

@@ -16,6 +16,7 @@ use crate::intake;
 use crate::intake::clock::{judge::Believe, keeper};
 use crate::intake::resends;
 use crate::intake::route::{tag_name_problem, tag_value_problem};
+use crate::intake::sparkplug;
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -99,6 +100,19 @@ pub(super) fn resends(table: Table<'_>) -> resends::Limits {
     table.count("requests_max", 1..=1_000_000, &mut limits.requests_max);
     table.duration("age_max", Duration::from_secs(1)..=7 * DAY, &mut limits.age_max);
     table.bytes("tail_bytes_max", 0..=GIB, &mut limits.tail_bytes_max);
+    table.done();
+    limits
+}
+
+pub(super) fn sparkplug(table: Table<'_>) -> sparkplug::Limits {
+    let mut limits = sparkplug::Limits::default();
+    table.flag("rebirth", &mut limits.rebirth);
+    let second = Duration::from_secs(1);
+    table.duration("rebirth_every", second..=DAY, &mut limits.rebirth_every);
+    table.count("nodes_max", 1..=1_000_000, &mut limits.nodes_max);
+    table.bytes("births_bytes_max", 64 * KIB..=GIB, &mut limits.births_bytes_max);
+    table.duration("hold_max", Duration::ZERO..=DAY, &mut limits.hold_max);
+    table.bytes("held_bytes_max", 64 * KIB..=256 * MIB, &mut limits.held_bytes_max);
     table.done();
     limits
 }

@@ -40,6 +40,7 @@ use crate::intake;
 use crate::intake::clock::keeper;
 use crate::intake::resends;
 use crate::intake::route::Routes;
+use crate::intake::sparkplug;
 
 pub use self::house::{Control, DeadLetters, Journal, Log, LogFormat, Runtime};
 pub use self::listen::{Http, Mqtt};
@@ -62,6 +63,7 @@ pub struct Config {
     pub journal: Journal,
     pub clock: keeper::Limits,
     pub resends: resends::Limits,
+    pub sparkplug: sparkplug::Limits,
     /// At least one; ids are unique.
     pub outputs: Vec<Output>,
     pub dead_letters: DeadLetters,
@@ -140,6 +142,7 @@ fn read(root: Table<'_>) -> Config {
         journal: house::journal(root.table("journal")),
         clock: house::clock(root.table("clock")),
         resends: house::resends(root.table("resends")),
+        sparkplug: house::sparkplug(root.table("sparkplug")),
         outputs: output::outputs(root.tables("output")),
         dead_letters: house::dead_letters(root.table("dead_letters")),
         log: house::log(root.table("log")),

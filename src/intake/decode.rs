@@ -17,6 +17,7 @@ use proto::{Context, Kind, Readings, Reason, Rejects};
 use proto::{cbor, collectd, frame, json, line, msgpack, plain, senml, sparkplug};
 
 use super::Format;
+use super::route::Matched;
 
 /// What the topic and its rule say that a payload may say too.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,6 +27,12 @@ pub struct Named<'a> {
     /// The name of the field that a plain value becomes. Other payloads name their fields
     /// themselves: there it is a tag, or two topics of one rule would meet in one series.
     pub field: Option<&'a str>,
+}
+
+impl<'a> Named<'a> {
+    pub(super) fn of(matched: &Matched<'a>) -> Self {
+        Self { measurement: matched.measurement, field: matched.field }
+    }
 }
 
 /// Starts a payload in `out` and decodes it there. Never fails: what could not be taken is in
@@ -52,6 +59,23 @@ pub fn decode(
                 run(format, payload, &Context { tags: &tags, ..*context }, out, bad);
             }
         }
+    });
+}
+
+/// The same for a Sparkplug message, by whoever knows its node's births.
+pub(super) fn with_births(
+    context: &Context<'_>,
+    named: Named<'_>,
+    out: &mut Readings,
+    bad: &mut Rejects,
+    hear: impl FnOnce(&Context<'_>, &mut Readings, &mut Rejects),
+) {
+    guarded(out, bad, |out, bad| {
+        let own = own_measurement(Format::Sparkplug).unwrap_or(context.measurement);
+        let measurement = named.measurement.unwrap_or(own);
+        let mut tags = context.tags.to_vec();
+        tags.extend(named.field.map(|field| ("field", field)));
+        hear(&Context { measurement, tags: &tags, ..*context }, out, bad);
     });
 }
 

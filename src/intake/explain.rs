@@ -3,10 +3,12 @@
 //!
 //! The same routes and the same decoders as a device's message meets; the journal is left out.
 
+use journal::Source;
 use proto::{Beyond, Readings, Rejects, TimeLimits, Timestamp, WhenBeyond, frame::Cursor, line};
 
 use super::meaning::Meaning;
 use super::route::{Route, Routes};
+use super::sparkplug::Nodes;
 use super::{Body, Format, Limits};
 
 /// The points that a payload becomes, or why not.
@@ -37,17 +39,35 @@ pub fn message(
     let Route::Take(matched) = route else {
         return Explained { rule, is_filtered: true, ..Explained::default() };
     };
-    let meaning = Meaning { routes, limits, site_tags, judges_times: true };
+    let (nodes, source) = (Nodes::default(), Source::from("check"));
+    let (nodes, source) = (&nodes, &source);
+    let meaning = Meaning { routes, limits, site_tags, nodes, source, judges_times: true };
     let times = matched.times.unwrap_or(limits.times);
     let limits = Limits { times, ..*limits };
-    let decoded = told(&limits, now, |out, bad| meaning.matched(matched, payload, now, out, bad));
+    let mut held = 0;
+    let mut decoded = told(&limits, now, |out, bad| {
+        let told = meaning.matched(matched, payload, now, out, bad);
+        held = told.map_or(0, |told| told.held);
+    });
+    if held > 0 {
+        decoded.is_filtered = false;
+        decoded.notes.push(format!(
+            "{held} metrics by an alias, which only the node's birth explains: kept until it comes"
+        ));
+    }
     Explained { rule, ..decoded }
 }
 
 /// A body whose format is known, without a topic.
 pub fn body(format: Format, payload: &[u8], limits: &Limits, now: Timestamp) -> Explained {
-    let meaning =
-        Meaning { routes: &Routes::default(), limits, site_tags: &[], judges_times: true };
+    let meaning = Meaning {
+        routes: &Routes::default(),
+        limits,
+        site_tags: &[],
+        nodes: &Nodes::default(),
+        source: &Source::from("check"),
+        judges_times: true,
+    };
     let body = Body {
         bytes: payload,
         format,

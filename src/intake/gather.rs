@@ -20,11 +20,13 @@ use journal::{Counts, Source, Submission, Ticket};
 use proto::{Context, Readings, Reason, Rejects, Timestamp};
 
 use super::clock::Arrival;
+use super::meaning::Meaning;
 use super::parts::{self, Parts};
 use super::refusals::{Payload, Refusals};
 use super::route::Routes;
+use super::sparkplug::{Fate, Rebirth, Waiting, Wanted};
 use super::stats::{Refused, SourceKind};
-use super::{Body, Intake, Outcome, watch};
+use super::{Body, Intake, Outcome, sparkplug, watch};
 
 /// From here on a caller should seal.
 const LARGE_BYTES: usize = 256 * 1024;
@@ -63,6 +65,8 @@ struct Content {
     duplicates: u64,
     /// So many readings of the payload that is being taken are stored already.
     passing: u64,
+    /// Boxed: most gathers have nothing of Sparkplug.
+    sparkplug: Option<Box<sparkplug::Gathered>>,
     /// `filtered` is in the counts of a submission.
     is_sealed: bool,
     /// What was refused of the last payload.
@@ -79,6 +83,8 @@ pub struct Gathered {
     pub(super) first: Vec<Submission>,
     pub(super) last: Submission,
     pub(super) unsent: Unsent,
+    /// What must be kept elsewhere first; boxed, as a connection holds room for this while it is idle.
+    pub(super) wanted: Option<Box<Vital>>,
 }
 
 /// What has not reached the journal. Dropped so (a connection that ended for want of room, a journal
@@ -91,6 +97,14 @@ pub(super) struct Unsent {
     refused: Option<Box<Refused>>,
     filtered: u64,
     duplicates: u64,
+}
+
+/// What must be in the file of births before this goes on.
+#[derive(Debug)]
+pub(super) struct Vital {
+    pub(super) wanted: Wanted,
+    /// It is nowhere else, and somebody waits to hear that it is kept.
+    pub(super) is_all_there_is: bool,
 }
 
 impl Gathered {
@@ -110,24 +124,44 @@ impl Gather {
     pub fn message(&mut self, topic: &str, payload: &[u8]) -> Outcome {
         let Self { origin, content } = self;
         let routes = Some(origin.intake.routes());
+        let mut told = None;
         let outcome = content.take(origin, (topic, routes), payload, |out, bad| {
-            origin.intake.meaning(&origin.arrival).message(
-                topic,
-                payload,
-                origin.arrival.at,
-                out,
-                bad,
-            );
+            let at = origin.arrival.at;
+            told = origin.meaning().message(topic, payload, at, out, bad);
+            told.as_ref().map_or(0, |told| told.held)
         });
+        if let Some(told) = told {
+            content.sparkplug.get_or_insert_default().add(told);
+        }
         // An ignored topic, an empty payload, `[]`: not even a reading without a value.
         if outcome == Outcome::default() { content.filter() } else { outcome }
+    }
+
+    /// Takes metrics that have waited for a birth.
+    pub(super) fn settle(&mut self, waiting: &Waiting, fate: Fate) -> Outcome {
+        let Self { origin, content } = self;
+        let (topic, payload) = (waiting.topic.as_str(), waiting.payload.as_slice());
+        let routes = Some(origin.intake.routes());
+        let outcome = content.take(origin, (topic, routes), payload, |out, bad| {
+            origin.meaning().waited((topic, payload), fate, origin.arrival.at, out, bad);
+            0
+        });
+        if outcome == Outcome::default() { content.filter() } else { outcome }
+    }
+
+    /// The nodes that are to be asked for their births, for whoever can reach them.
+    pub fn rebirths(&mut self) -> Vec<Rebirth> {
+        let is_wanted = self.origin.intake.nodes().asks();
+        let sparkplug = self.content.sparkplug.as_mut().filter(|_| is_wanted);
+        sparkplug.map_or_else(Vec::new, |gathered| gathered.take_asks())
     }
 
     /// Decodes a body (or a part of one) whose format the endpoint knows.
     pub fn body(&mut self, body: &Body<'_>) -> Outcome {
         let Self { origin, content } = self;
         content.take(origin, (body.path, None), body.bytes, |out, bad| {
-            origin.intake.meaning(&origin.arrival).body(body, origin.arrival.at, out, bad);
+            origin.meaning().body(body, origin.arrival.at, out, bad);
+            0
         })
     }
 
@@ -159,7 +193,10 @@ impl Gather {
     /// `bytes`: what a dead letter should quote of it.
     pub fn refuse(&mut self, path: &str, bytes: &[u8], reason: Reason) -> Outcome {
         let Self { origin, content } = self;
-        content.take(origin, (path, None), bytes, |_, bad| bad.reading(0, 0..0, reason))
+        content.take(origin, (path, None), bytes, |_, bad| {
+            bad.reading(0, 0..0, reason);
+            0
+        })
     }
 
     /// A message that is stored already. It counts as one, as it is not decoded again; its resend
@@ -196,8 +233,9 @@ impl Gather {
 
     /// Nothing in it that must become durable. (What was filtered is counted all the same.)
     pub fn is_empty(&self) -> bool {
-        let Content { parts, refusals, duplicates, .. } = &self.content;
-        parts.is_empty() && refusals.is_empty() && *duplicates == 0
+        let Content { parts, refusals, duplicates, sparkplug, .. } = &self.content;
+        let holds = sparkplug.as_ref().is_some_and(|gathered| gathered.holds());
+        parts.is_empty() && refusals.is_empty() && *duplicates == 0 && !holds
     }
 
     pub fn seal(self, ticket: Ticket) -> Gathered {
@@ -229,7 +267,19 @@ impl Gather {
             bytes += note.len();
             Submission { note, ..origin.submission(part, Ticket::nobody()) }
         });
-        let first = first.collect();
+        let mut first: Vec<_> = first.collect();
+        let sparkplug = self.content.sparkplug.as_ref();
+        if let Some(gathered) = sparkplug {
+            let note = gathered.note();
+            bytes += note.len();
+            let nothing = origin.submission((Vec::new(), 0), Ticket::nobody());
+            first.push(Submission { note, ..nothing });
+        }
+        let is_awaited = ticket.number() > 0;
+        let wanted = sparkplug.and_then(|gathered| {
+            let wanted = gathered.wanted(is_awaited)?;
+            Some(Box::new(Vital { wanted, is_all_there_is: is_awaited && gathered.holds() }))
+        });
         let note = note(None);
         bytes += note.len();
         let mut last = origin.submission(last, ticket);
@@ -247,7 +297,7 @@ impl Gather {
             filtered: self.content.filtered,
             duplicates: self.content.duplicates,
         };
-        Gathered { bytes, first, last, unsent }
+        Gathered { bytes, first, last, unsent, wanted }
     }
 }
 
@@ -287,6 +337,10 @@ fn readings_of(refused: Option<&Refused>) -> u64 {
 }
 
 impl Origin {
+    fn meaning(&self) -> Meaning<'_> {
+        self.intake.meaning(&self.source, &self.arrival)
+    }
+
     fn submission(&self, (bytes, readings): (Vec<u8>, u32), ticket: Ticket) -> Submission {
         Submission {
             source: Source::clone(&self.source),
@@ -311,6 +365,9 @@ impl Drop for Gather {
         let stats = intake.stats().source(SourceKind::of(source));
         stats.received.inc_by(self.content.received);
         stats.filtered.inc_by(self.content.filtered);
+        if let Some(gathered) = &mut self.content.sparkplug {
+            intake.nodes().not_asked(&gathered.take_asks());
+        }
         if !self.content.is_sealed {
             let Content { readings, refused, duplicates, .. } = &self.content;
             stats.returned.inc_by(readings + readings_of(refused.as_deref()) + duplicates);
@@ -320,18 +377,20 @@ impl Drop for Gather {
 }
 
 impl Content {
-    /// Runs a decoder over one payload and takes what came of it.
+    /// Runs a decoder over one payload and takes what came of it. It says how many metrics wait for a
+    /// birth.
     fn take(
         &mut self,
         origin: &Origin,
         (topic, routes): (&str, Option<&Routes>),
         payload: &[u8],
-        decoder: impl FnOnce(&mut Readings, &mut Rejects),
+        decoder: impl FnOnce(&mut Readings, &mut Rejects) -> u32,
     ) -> Outcome {
         let Origin { intake, source, arrival } = origin;
         self.rejects.clear();
+        let mut held = 0;
         let readings = with_scratch(intake.limits().reading, |scratch| {
-            decoder(scratch, &mut self.rejects);
+            held = decoder(scratch, &mut self.rejects);
             match scratch.stamps_wanted() {
                 0 => {}
                 wanted => scratch.stamp(arrival.stamps(wanted)),
@@ -340,7 +399,8 @@ impl Content {
             if watchers.is_watched() {
                 let (readings, rejects) = (scratch.bytes(), &self.rejects);
                 let bytes = payload;
-                watchers.saw(&watch::Payload { source, topic, bytes, routes, readings, rejects });
+                let of = watch::Payload { source, topic, bytes, routes, readings, rejects, held };
+                watchers.saw(&of);
             }
             let passed = u32::try_from(self.passing).unwrap_or(u32::MAX).min(scratch.count());
             let rest = parts::after(scratch.bytes(), passed);
@@ -358,14 +418,15 @@ impl Content {
             self.refusals.add(Payload { topic, bytes: payload, bytes_max }, &self.rejects);
             self.refused.get_or_insert_default().add(&self.rejects);
         }
-        Outcome { readings, refused, filtered: readings == 0 && refused == 0 && nothings > 0 }
+        let filtered = readings == 0 && refused == 0 && nothings > 0;
+        Outcome { readings, refused, filtered, held }
     }
 
     fn filter(&mut self) -> Outcome {
         self.rejects.clear();
         self.received += 1;
         self.filtered += 1;
-        Outcome { readings: 0, refused: 0, filtered: true }
+        Outcome { filtered: true, ..Outcome::default() }
     }
 }
 

@@ -1,11 +1,15 @@
 //! What payloads mean here: routes, limits and tags of the site brought together with a payload.
 //! All of intake that needs no journal, so that `explain` shows exactly what the gateway does.
 
-use proto::{Context, Readings, Rejects, TimeLimits, Timestamp};
+use std::{mem, sync::Arc};
+
+use proto::sparkplug::Topic;
+use proto::{Context, Kind, Readings, Reason, Rejects, TimeLimits, Timestamp};
 
 use super::decode::{self, Named};
 use super::route::{FIELD, Matched, Route, Routes};
-use super::{Body, Limits};
+use super::sparkplug::{Fate, Message, Nodes, Told};
+use super::{Body, Format, Limits};
 
 /// The measurement of a message that no rule gives another.
 const MEASUREMENT: &str = "mqtt";
@@ -18,6 +22,9 @@ pub(super) struct Meaning<'m> {
     pub(super) limits: &'m Limits,
     /// Added to every reading that has no such tag from its route.
     pub(super) site_tags: &'m [(String, String)],
+    pub(super) nodes: &'m Nodes,
+    /// Who takes the payloads.
+    pub(super) source: &'m Arc<str>,
     /// The clock is believed, so times in payloads can be compared with it.
     pub(super) judges_times: bool,
 }
@@ -31,36 +38,64 @@ impl<'m> Meaning<'m> {
         arrival: Timestamp,
         out: &mut Readings,
         bad: &mut Rejects,
-    ) {
+    ) -> Option<Told> {
         match self.routes.route(topic, payload) {
             Route::Take(matched) => self.matched(matched, payload, arrival, out, bad),
-            Route::Ignore(_) => {}
+            Route::Ignore(_) => None,
         }
     }
 
     pub(super) fn matched(
         self,
-        matched: Matched<'_>,
+        mut matched: Matched<'_>,
         payload: &[u8],
         arrival: Timestamp,
         out: &mut Readings,
         bad: &mut Rejects,
-    ) {
+    ) -> Option<Told> {
         // An empty payload is how a retained message is deleted (MQTT 3.3.1.3): no reading.
         if payload.is_empty() {
-            return;
+            return None;
         }
-        let context = Context {
-            measurement: MEASUREMENT,
-            tags: &self.with_site_tags(matched.tags),
-            precision: matched.precision,
-            times: self.times(matched.times),
-            field: &matched.value,
-            mapping: matched.mapping,
-            ..self.context(arrival)
+        let tags = self.with_site_tags(mem::take(&mut matched.tags));
+        let context = self.matched_context(&matched, &tags, arrival);
+        let named = Named::of(&matched);
+        let Some(speaker) = speaker(&matched) else {
+            decode::decode(matched.format, payload, &context, named, out, bad);
+            return None;
         };
-        let named = Named { measurement: matched.measurement, field: matched.field };
-        decode::decode(matched.format, payload, &context, named, out, bad);
+        let believed = self.judges_times.then(|| arrival.nanos() / 1_000_000);
+        let arrival_ms = believed.and_then(|millis| u64::try_from(millis).ok());
+        let topic = matched.topic;
+        let message = Message { topic, speaker, payload, source: self.source, arrival_ms };
+        let mut told = None;
+        decode::with_births(&context, named, out, bad, |context, out, bad| {
+            told = Some(self.nodes.hear(&message, context, out, bad));
+        });
+        told
+    }
+
+    /// Metrics that have waited for a birth, as far as they are known now; the rest is refused.
+    pub(super) fn waited(
+        self,
+        (topic, payload): (&str, &[u8]),
+        fate: Fate,
+        arrival: Timestamp,
+        out: &mut Readings,
+        bad: &mut Rejects,
+    ) {
+        let Route::Take(mut matched) = self.routes.route(topic, payload) else { return };
+        let tags = self.with_site_tags(mem::take(&mut matched.tags));
+        let context = self.matched_context(&matched, &tags, arrival);
+        let named = Named::of(&matched);
+        decode::with_births(&context, named, out, bad, |context, out, bad| {
+            let speaker = Topic::parse(topic).filter(|_| fate.is_explained());
+            let resolve = |speaker| self.nodes.resolve(&speaker, payload, context, out, bad);
+            let unresolved = speaker.map_or(1, resolve);
+            if unresolved > 0 {
+                bad.reading(0, 0..0, Reason::new(Kind::Alias, fate.why()));
+            }
+        });
     }
 
     /// Decodes a body (or a part of one) whose format the endpoint knows.
@@ -111,6 +146,23 @@ impl<'m> Meaning<'m> {
         }
     }
 
+    fn matched_context<'a>(
+        self,
+        matched: &'a Matched<'_>,
+        tags: &'a [(&'a str, &'a str)],
+        arrival: Timestamp,
+    ) -> Context<'a> {
+        Context {
+            measurement: MEASUREMENT,
+            tags,
+            precision: matched.precision,
+            times: self.times(matched.times),
+            field: &matched.value,
+            mapping: matched.mapping,
+            ..self.context(arrival)
+        }
+    }
+
     fn times(self, own: Option<TimeLimits>) -> Option<TimeLimits> {
         self.judges_times.then(|| own.unwrap_or(self.limits.times))
     }
@@ -127,4 +179,9 @@ impl<'m> Meaning<'m> {
         }
         tags
     }
+}
+
+/// Whose births explain the message: of Sparkplug, on a topic of its own.
+fn speaker<'a>(matched: &Matched<'a>) -> Option<Topic<'a>> {
+    if matched.format == Format::Sparkplug { Topic::parse(matched.topic) } else { None }
 }

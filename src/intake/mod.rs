@@ -22,6 +22,7 @@ pub mod presets;
 mod refusals;
 pub mod resends;
 pub mod route;
+pub mod sparkplug;
 pub mod stamp;
 pub mod stats;
 #[cfg(test)]
@@ -40,6 +41,7 @@ use self::clock::{Arrival, Timekeeper};
 use self::meaning::Meaning;
 use self::resends::Resends;
 use self::route::Routes;
+use self::sparkplug::Nodes;
 use self::stamp::Clock;
 use self::stats::{SourceKind, Stats};
 use self::watch::Watchers;
@@ -112,6 +114,7 @@ struct Shared {
     /// Counts that wait for the next submission.
     carried: Carried,
     resends: Resends,
+    nodes: Arc<Nodes>,
     watchers: Arc<Watchers>,
     stats: Arc<Stats>,
 }
@@ -138,6 +141,8 @@ pub struct Outcome {
     /// A command, config or log topic, or a payload that says nothing: taken note of, nothing
     /// stored, not a refusal.
     pub filtered: bool,
+    /// Metrics that are kept until a birth explains their aliases. They count when it has.
+    pub held: u32,
 }
 
 impl Intake {
@@ -157,6 +162,7 @@ impl Intake {
             budget: Budget::new(limits.budget_bytes),
             carried: Carried::default(),
             resends: Resends::default(),
+            nodes: Arc::default(),
             watchers: Arc::default(),
             stats: Arc::default(),
         };
@@ -168,6 +174,15 @@ impl Intake {
     pub fn remembering(mut self, resends: Resends) -> Self {
         if let Some(shared) = Arc::get_mut(&mut self.shared) {
             shared.resends = resends;
+        }
+        self
+    }
+
+    /// With what is known of Sparkplug's nodes. Before the first clone: later it does nothing.
+    #[must_use]
+    pub fn knowing(mut self, nodes: Arc<Nodes>) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.nodes = nodes;
         }
         self
     }
@@ -185,10 +200,16 @@ impl Intake {
     /// be called before anything else is submitted.
     pub async fn note_recalled(&self) -> Result<(), Closed> {
         let source = Source::from("gateway");
-        for note in self.resends().notes(RECALLED_BYTES_MAX, Instant::now(), self.now()) {
+        let senders = self.resends().notes(RECALLED_BYTES_MAX, Instant::now(), self.now());
+        for note in senders.into_iter().chain(self.nodes().note()) {
             self.submit(self.gather(&source).seal_with(Ticket::nobody(), note)).await?;
         }
         Ok(())
+    }
+
+    /// What is known of Sparkplug's nodes.
+    pub fn nodes(&self) -> &Arc<Nodes> {
+        &self.shared.nodes
     }
 
     /// What senders may send again.
@@ -216,7 +237,14 @@ impl Intake {
     ) -> Result<(), Closed> {
         #[cfg(feature = "faults")]
         journal::fault::point("intake");
-        let Gathered { first, last, mut unsent, .. } = gathered;
+        let Gathered { first, last, mut unsent, wanted, .. } = gathered;
+        if let Some(vital) = wanted {
+            // Boxed: what hardly ever happens shall not make every submission larger.
+            let is_kept = Box::pin(self.nodes().keep(vital.wanted)).await;
+            if vital.is_all_there_is && !is_kept {
+                return Err(Closed); // It is nowhere, so nobody may be told that it is.
+            }
+        }
         for submission in first {
             let (readings, note) = (submission.readings, submission.note.clone());
             self.hand_over(submission).await?;
@@ -289,9 +317,10 @@ impl Intake {
         Ok(())
     }
 
-    fn meaning(&self, arrival: &Arrival) -> Meaning<'_> {
-        let Shared { routes, limits, site_tags, .. } = &*self.shared;
-        Meaning { routes, limits, site_tags, judges_times: arrival.is_believed() }
+    fn meaning<'a>(&'a self, source: &'a Source, arrival: &Arrival) -> Meaning<'a> {
+        let Shared { routes, limits, site_tags, nodes, .. } = &*self.shared;
+        let judges_times = arrival.is_believed();
+        Meaning { routes, limits, site_tags, nodes, source, judges_times }
     }
 
     fn now(&self) -> Timestamp {

@@ -49,6 +49,9 @@ pub struct Seen {
     pub more: u64,
     /// Taken note of, nothing stored, not a refusal.
     pub filtered: bool,
+    /// Metrics that are kept until a birth explains their aliases.
+    #[serde(default)]
+    pub held: u32,
 }
 
 /// What a watcher asks for.
@@ -105,6 +108,8 @@ pub(super) struct Payload<'a> {
     /// In frame form, stamped.
     pub(super) readings: &'a [u8],
     pub(super) rejects: &'a Rejects,
+    /// Metrics that wait for a birth.
+    pub(super) held: u32,
 }
 
 impl Watchers {
@@ -217,7 +222,8 @@ fn told(payload: &Payload<'_>) -> Seen {
         rule: payload.routes.map_or_else(String::new, |routes| {
             explain::rule(&routes.route(payload.topic, payload.bytes))
         }),
-        filtered: lines.is_empty() && refused.is_empty(),
+        filtered: lines.is_empty() && refused.is_empty() && payload.held == 0,
+        held: payload.held,
         ..Seen::default()
     };
     let mut room = TOLD_BYTES_MAX;
@@ -270,6 +276,7 @@ mod tests {
             routes: Some(&routes),
             readings: readings.bytes(),
             rejects: &rejects,
+            held: 0,
         });
     }
 
@@ -376,8 +383,10 @@ mod tests {
             routes: None,
             readings: &[],
             rejects: &rejects,
+            held: 0,
         };
         assert!(told(&payload).filtered);
+        assert!(!told(&Payload { held: 1, ..payload }).filtered);
         let mut rejects = Rejects::default();
         rejects.reading(0, 0..0, Reason::new(Kind::Internal, "why"));
         let payload = Payload { rejects: &rejects, ..payload };

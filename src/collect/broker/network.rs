@@ -25,8 +25,9 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
+use crate::intake::sparkplug::Rebirth;
 use crate::intake::{Gather, Intake};
 
 use super::{
@@ -211,6 +212,16 @@ impl Network<'_> {
         }
     }
 
+    /// At QoS 0, as Sparkplug has commands; a node that does not hear it is asked again. A queue without
+    /// room is one of a connection that is about to end.
+    fn ask(&self, rebirth: Rebirth) {
+        let Rebirth { topic, payload } = rebirth;
+        debug!(broker = self.settings.id, topic, "asking a node for its births");
+        if self.client.try_publish(topic, QoS::AtMostOnce, false, payload).is_ok() {
+            self.intake.nodes().asked();
+        }
+    }
+
     fn decode(&mut self, publishes: &[Publish], guard: OwnedSemaphorePermit) -> Burst {
         let mut burst = Burst { gather: None, messages: Vec::new(), guard };
         for publish in publishes {
@@ -230,6 +241,9 @@ impl Network<'_> {
             }
             let gather = burst.gather.get_or_insert_with(|| self.intake.gather(self.source));
             gather.message(&String::from_utf8_lossy(&publish.topic), &publish.payload);
+            for rebirth in gather.rebirths() {
+                self.ask(rebirth);
+            }
         }
         burst
     }

@@ -18,7 +18,7 @@ use super::Settings;
 use crate::tls;
 use crate::tls::TlsError;
 
-/// We publish nothing; the library allocates by this number.
+/// We publish next to nothing, and that at QoS 0; the library allocates by this number.
 const OUTGOING_INFLIGHT_MAX: u16 = 16;
 /// Seconds from the name lookup to CONNACK.
 const CONNECT_SECONDS_MAX: u64 = 10;

@@ -85,7 +85,8 @@ fn presets_are_on_come_after_the_rules_and_can_be_off() {
 
     let text = format!("[presets]\noff = [\"tasmoto\", \"x\"]\n[mqtt]\n{OUTPUT}");
     let told = parse(&text).unwrap_err().to_string();
-    let all = "`home-assistant`, `tasmota`, `zigbee2mqtt`, `ttn`, `collectd`, `shelly`, `esphome`";
+    let all = "`home-assistant`, `tasmota`, `zigbee2mqtt`, `ttn`, `collectd`, `sparkplug`, \
+               `shelly`, `esphome`";
     assert_eq!(
         told,
         format!(

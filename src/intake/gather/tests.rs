@@ -166,16 +166,11 @@ fn a_decoder_that_panics_costs_one_payload() {
     let Gather { origin, content } = &mut gather;
     let outcome = content.take(origin, ("x", None), b"poison", |out, bad| {
         decode::guarded(out, bad, |out, bad| {
-            origin.intake.meaning(&origin.arrival).message(
-                "x",
-                &one("b", 2.0),
-                origin.arrival.at,
-                out,
-                bad,
-            );
+            _ = origin.meaning().message("x", &one("b", 2.0), origin.arrival.at, out, bad);
             assert_eq!(out.count(), 1);
             panic!("a fault in a decoder, on purpose");
         });
+        0
     });
     assert_eq!((outcome.readings, outcome.refused), (0, 1));
     gather.message("x", &one("c", 3.0));
@@ -245,6 +240,7 @@ fn fields_and_unlisted_readings_are_counted_once() {
         for index in 0..250 {
             bad.reading(index, 0..3, Reason::new(Kind::NoFields, "nothing in it"));
         }
+        0
     });
     let Gathered { last, unsent, .. } = gather.seal(Ticket::nobody());
     unsent.arrived();

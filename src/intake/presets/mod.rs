@@ -12,6 +12,7 @@ mod collectd;
 mod esphome;
 mod home_assistant;
 mod shelly;
+mod sparkplug;
 mod tasmota;
 #[cfg(test)]
 mod tests;
@@ -38,6 +39,7 @@ pub enum Preset {
     Esphome,
     Ttn,
     Collectd,
+    Sparkplug,
 }
 
 /// What a rule's function sees in a message.
@@ -66,6 +68,7 @@ impl Preset {
         Self::Zigbee2mqtt,
         Self::Ttn,
         Self::Collectd,
+        Self::Sparkplug,
         Self::Shelly,
         Self::Esphome,
     ];
@@ -80,6 +83,7 @@ impl Preset {
             Self::Esphome => "esphome",
             Self::Ttn => "ttn",
             Self::Collectd => "collectd",
+            Self::Sparkplug => "sparkplug",
         }
     }
 
@@ -92,6 +96,7 @@ impl Preset {
             Self::Esphome => esphome::rules(),
             Self::Ttn => ttn::rules(),
             Self::Collectd => collectd::rules(),
+            Self::Sparkplug => sparkplug::rules(),
         };
         let own = |(rule, look)| (Rule { preset: Some(self), ..rule }, look);
         rules.into_iter().map(own).collect()

@@ -89,6 +89,7 @@ pub enum Route<'a> {
 /// What the topic and its rule say about a message.
 #[derive(Debug)]
 pub struct Matched<'a> {
+    pub topic: &'a str,
     /// `None`: no rule matched.
     pub rule: Option<&'a Rule>,
     /// `None`: neither set nor captured.
@@ -216,6 +217,7 @@ impl Table {
 
 fn unmatched(topic: &str) -> Matched<'_> {
     Matched {
+        topic,
         rule: None,
         measurement: None,
         field: None,
@@ -315,6 +317,7 @@ impl Compiled {
     /// `topic` must match.
     fn matched<'a>(&'a self, topic: &'a str) -> Matched<'a> {
         let mut matched = Matched {
+            topic,
             rule: Some(&self.rule),
             measurement: self.rule.measurement.as_deref(),
             field: None,

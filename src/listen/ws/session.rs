@@ -337,7 +337,7 @@ mod tests {
 
     #[test]
     fn a_device_is_told_which_reading_and_why() {
-        let outcome = |readings, refused| Outcome { readings, refused, filtered: false };
+        let outcome = |readings, refused| Outcome { readings, refused, ..Outcome::default() };
         let reason = || Reason::new(Kind::NoFields, "no field is left");
         let mut one = Rejects::default();
         assert_eq!(complaint(outcome(1, 0), &one), None);

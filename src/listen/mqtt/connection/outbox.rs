@@ -99,7 +99,7 @@ impl Outbox {
         } else {
             gather.message(message.topic, message.payload)
         };
-        if let Some(identity) = identity.filter(|_| outcome.readings > 0) {
+        if let Some(identity) = identity.filter(|_| outcome.readings > 0 || outcome.held > 0) {
             self.identities.push(identity.id.get(), identity.fingerprint);
         }
         outcome.readings == 0 && outcome.refused > 0
