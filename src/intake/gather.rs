@@ -184,8 +184,8 @@ impl Gather {
     ) -> Outcome {
         let Self { origin, content } = self;
         content.take(origin, (path, None), bytes, |out, bad| {
-            let meaning = origin.intake.meaning(&origin.arrival);
-            meaning.by(tags, origin.arrival.at, out, bad, decoder);
+            origin.meaning().by(tags, origin.arrival.at, out, bad, decoder);
+            0
         })
     }
 
