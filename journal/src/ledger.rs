@@ -14,7 +14,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::reader::Fates;
+use crate::receipt::Fates;
 use crate::restart::{Counted, Restart, Restarts};
 use crate::shared::FrameAt;
 

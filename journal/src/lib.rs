@@ -42,6 +42,7 @@ mod fetch;
 mod ledger;
 mod position;
 pub mod reader;
+mod receipt;
 mod restart;
 mod scan;
 
@@ -75,7 +76,8 @@ pub use open::{Journal, OpenError, Recovery, open, open_with};
 pub use options::{Options, OutputId, Start, WhenFull};
 pub use payload::{Frame, Kind, PayloadError};
 pub use position::PositionAlarm;
-pub use reader::{Fates, Lease, Reader, Receipt, Seq};
+pub use reader::{Lease, Reader, Seq};
+pub use receipt::{Fates, Receipt};
 pub use restart::Checkpoint;
 pub use shared::FullBecause;
 pub use stats::{SYNC_BUCKETS_US, SyncStats};

@@ -34,7 +34,7 @@ use crate::note;
 use crate::options::Limits;
 use crate::position::{Position, Slots};
 use crate::queue::Queue;
-use crate::reader::Fates;
+use crate::receipt::Fates;
 use crate::recover;
 use crate::shared::{BooksAt, Head, Shared, lock};
 use crate::spare::Spares;

@@ -21,7 +21,7 @@
 use std::sync::Arc;
 
 use crate::position::Position;
-use crate::reader::Fates;
+use crate::receipt::Fates;
 use crate::shared::Shared;
 
 /// The counts as of a frame.

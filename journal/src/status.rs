@@ -7,7 +7,8 @@ use crate::OutputId;
 use crate::Room;
 use crate::catalog::Place;
 use crate::position::{Position, PositionAlarm};
-use crate::reader::{Fates, Seq};
+use crate::reader::Seq;
+use crate::receipt::Fates;
 use crate::shared::{FullBecause, Shared, lock};
 use crate::stats::SyncStats;
 

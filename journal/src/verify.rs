@@ -12,7 +12,8 @@ use crate::disk::{Disk, Entry, RealDisk};
 use crate::options::{Limits, PAGE};
 use crate::position::{self, record::Parsed};
 use crate::quarantine;
-use crate::reader::{Fates, Seq};
+use crate::reader::Seq;
+use crate::receipt::Fates;
 use crate::segment::{self, HEADER_END, Header, Trailer};
 use crate::survey::{self, Surveyed, What};
 

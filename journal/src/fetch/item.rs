@@ -1,7 +1,7 @@
 //! What a reader meets on its way.
 
 use crate::Frame;
-use crate::reader::Fates;
+use crate::receipt::Fates;
 use crate::shared::FrameAt;
 
 /// What lies next on the way.

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use crate::layout::put_at;
 use crate::layout::{array_at, number_at, u16_at, u32_at, u64_at};
 use crate::options::PAGE;
-use crate::reader::Fates;
+use crate::receipt::Fates;
 
 const MAGIC: [u8; 8] = *b"TIDEPOS\n";
 const VERSION: u16 = 1;

@@ -17,7 +17,7 @@ use crate::disk::{Disk, Entry};
 use crate::ledger::Ledger;
 use crate::options::Limits;
 use crate::position::{self, Position, PositionAlarm, Read, Slots, record::Parsed, record::Record};
-use crate::reader::Fates;
+use crate::receipt::Fates;
 use crate::restart::Restarts;
 use crate::segment;
 
