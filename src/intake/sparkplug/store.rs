@@ -8,7 +8,8 @@
 //! ```
 //! Whoever comes while another one syncs finds his own part synced with it. After a failure the file
 //! is removed and the next call writes it anew: a birth that is missing is asked for again, an old one
-//! that passes for the newest would give wrong names.
+//! that passes for the newest would give wrong names. One that cannot be read at the start is kept beside
+//! the new one, as `births.unread`.
 //!
 //! Everything here blocks: call it off the reactor.
 
@@ -22,6 +23,8 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
 };
+
+use tracing::error;
 
 use super::record::MAGIC;
 
@@ -65,7 +68,7 @@ pub(in crate::intake) struct Wanted {
 impl Store {
     /// The file as it was left, and a place for the next.
     pub(super) fn open(dir: &Path) -> (Self, Vec<u8>) {
-        let found = fs::read(dir.join("births")).unwrap_or_default();
+        let found = read(dir);
         let (written, synced) = (AtomicU64::new(0), AtomicU64::new(0));
         (Self { dir: dir.to_owned(), open: Mutex::new(None), written, synced }, found)
     }
@@ -121,7 +124,9 @@ impl Store {
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&new, self.dir.join("births"))?;
-        File::open(&self.dir)?.sync_all()?;
+        sync_dir(&self.dir)?;
+        // It may be new itself.
+        self.dir.parent().map_or(Ok(()), sync_dir)?;
         Ok(Open { file, whole: bytes.len() as u64, appended: 0 })
     }
 
@@ -130,8 +135,25 @@ impl Store {
         for name in ["births", "births.new"] {
             drop(fs::remove_file(self.dir.join(name)));
         }
-        drop(File::open(&self.dir).and_then(|dir| dir.sync_all()));
+        drop(sync_dir(&self.dir));
     }
+}
+
+/// What cannot be read today may hold what was acknowledged: it is kept.
+fn read(dir: &Path) -> Vec<u8> {
+    let path = dir.join("births");
+    fs::read(&path).unwrap_or_else(|error| {
+        if error.kind() != io::ErrorKind::NotFound {
+            let kept = dir.join("births.unread");
+            let kept = fs::rename(&path, &kept).map(|()| kept);
+            error!(%error, ?kept, "sparkplug: the births cannot be read; nodes are asked for them");
+        }
+        Vec::new()
+    })
+}
+
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
 }
 
 impl Open {
@@ -164,6 +186,18 @@ mod tests {
         store.keep(synced(2), |whole| batch(b"", 2, whole)).unwrap();
         store.keep(synced(2), |_| panic!("it is there")).unwrap();
         assert_eq!(Store::open(&dir).1, [&MAGIC[..], b"all more"].concat());
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let births = dir.path().join("births");
+        fs::create_dir(&births).unwrap(); // Reading it fails, whoever reads.
+        fs::write(births.join("waits"), "data").unwrap();
+        let (store, found) = Store::open(dir.path());
+        assert!(found.is_empty());
+        store.keep(synced(1), |whole| batch(b"new", 1, whole)).unwrap();
+        assert_eq!(fs::read(dir.path().join("births.unread/waits")).unwrap(), b"data");
     }
 
     #[test]
