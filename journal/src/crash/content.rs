@@ -75,6 +75,10 @@ pub(super) fn read(frame: &Frame) -> Result<FrameModel, String> {
     Ok(model)
 }
 
+/// Both files of a state, and the draft of a third: a state that grows in a full journal is written all
+/// the same, as it is what moves the position, and that what frees segments.
+pub(super) const STATE_FILES_MAX: u64 = 3 * 12 * 1024;
+
 /// What an output with a state remembers once it has worked on that frame: short or long.
 pub(super) fn state(upto: u64) -> Vec<u8> {
     let mut rng = fastrand::Rng::with_seed(upto);

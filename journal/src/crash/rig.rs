@@ -132,7 +132,8 @@ impl Rig {
             self.end(End::PowerCut)?;
         }
         let used = self.disk.used();
-        if used > self.limits.bytes_max + 2 * 4096 {
+        let grown = if self.plan.keeps_state { content::STATE_FILES_MAX } else { 0 };
+        if used > self.limits.bytes_max + 2 * 4096 + grown {
             return Err(format!("{used} bytes used of {}", self.limits.bytes_max));
         }
         Ok(())
