@@ -14,7 +14,7 @@ use crate::OutputId;
 use crate::Start;
 use crate::Submission;
 use crate::fetch::{Fetcher, Item};
-use crate::group::{Encoder, Group};
+use crate::group::{self, Encoder, Group};
 use crate::keeper::Trouble;
 use crate::ledger::Way;
 use crate::log::Log;
@@ -86,6 +86,18 @@ impl Life {
             trouble: Trouble::default(),
             shared,
         }
+    }
+
+    /// What the writer's queue hands over at once: up to `bytes_max`, or one submission.
+    pub(super) fn drain(&mut self, bytes_max: usize) -> Vec<Submission> {
+        let mut taken = 0;
+        let fits = |submission: &&Submission| {
+            let is_first = taken == 0;
+            taken += group::cost(submission);
+            is_first || taken <= bytes_max
+        };
+        let count = self.queue.iter().take_while(fits).count();
+        self.queue.drain(..count).collect()
     }
 }
 

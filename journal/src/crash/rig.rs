@@ -25,7 +25,7 @@ use crate::keeper;
 use crate::log::CommitError;
 use crate::mark;
 use crate::open;
-use crate::options::{Limits, Mutant};
+use crate::options::{Limits, Mutant, PAGE};
 use crate::position::Position;
 use crate::shared::{Shared, lock};
 use crate::verify;
@@ -33,6 +33,11 @@ use crate::verify;
 const SPACE: u64 = 4 << 20;
 
 type Checked = Result<(), String>;
+
+/// Of a segment for frames: all but its header and its trailer.
+fn room(segment_bytes: u64) -> u64 {
+    segment_bytes - 2 * PAGE
+}
 
 /// Runs one life; the first rule that is broken ends it.
 pub(super) fn run(seed: u64, mutant: Option<Mutant>) -> Checked {
@@ -82,7 +87,8 @@ impl Rig {
             when_full: if plan.drops_oldest { WhenFull::DropOldest } else { WhenFull::Block },
             lease_wait: Duration::from_secs(rng.u64(0..3)),
             segment_bytes,
-            group_bytes_max: 6 << 10,
+            // Groups as large as they can be: the journal itself takes half of the room at most.
+            group_bytes_max: usize::try_from(room(segment_bytes)).expect("small"),
             frame_bytes: 400,
             compress_from: 200,
             tail_bytes_max: if rng.bool() { 3000 } else { 0 },
@@ -159,7 +165,11 @@ impl Rig {
             if life.queue.is_empty() {
                 return Ok(());
             }
-            life.encoder.encode(&mut life.queue, life.log.durable(), &mut life.group);
+            let mut drained = life.drain(self.limits.group_bytes_max);
+            life.encoder.encode(&mut drained, life.log.durable(), &mut life.group);
+            if life.group.body_len() > room(self.limits.segment_bytes) {
+                return Err("a group is larger than a segment".to_owned());
+            }
             let frames = frames_of(&life.group)?;
             self.model.try_group(&frames)?;
             life.trying = Some(frames);
