@@ -1,6 +1,8 @@
 //! What a reading costs in each step of its journey. Guides (DESIGN section 13, per reading): JSON
 //! decode 0.36 us, frame encode 0.08, frame decode (borrowed) 0.16, line protocol write 0.13.
 
+use std::time::Duration;
+
 use divan::{Bencher, counter::ItemsCount};
 use proto::{
     Context, Limits, Reading, Readings, Rejects, Time, Timestamp, Value, cbor, frame, json, line,
@@ -84,17 +86,47 @@ fn senml_cbor_decode(bencher: Bencher<'_, '_>) {
     decode(bencher, &pack, MANY, senml::decode);
 }
 
+/// One metric, told apart by its bytes of name or alias, each with its own millisecond.
+fn metric(named: &[u8], at: u32, payload: &mut Vec<u8>) {
+    let timestamp = [0x18, 0x80 + u8::try_from(at).expect("a byte"), 0xD8, 0xC1, 0xA2, 0x8C, 0x34];
+    let float = b"\x20\x09\x65\x00\x00\xAC\x41"; // 21.5
+    let metric = [named, &timestamp, float].concat();
+    payload.extend_from_slice(&[0x12, u8::try_from(metric.len()).expect("short")]);
+    payload.extend_from_slice(&metric);
+}
+
 #[divan::bench]
-fn sparkplug_decode(bencher: Bencher<'_, '_>) {
-    // Metrics by name, each with its own millisecond: as many readings.
+fn sparkplug_by_name(bencher: Bencher<'_, '_>) {
     let mut payload = Vec::new();
-    for at in 0..u8::try_from(MANY).expect("a byte") {
-        payload.extend_from_slice(b"\x12\x20\x0A\x11input/temperature\x18");
-        payload.extend_from_slice(&[0x80 + at, 0xD8, 0xC1, 0xA2, 0x8C, 0x34]);
-        payload.extend_from_slice(b"\x20\x09\x65\x00\x00\xAC");
-        payload.push(0x41);
+    for at in 0..MANY {
+        metric(b"\x0A\x11input/temperature", at, &mut payload);
     }
     decode(bencher, &payload, MANY, sparkplug::decode);
+}
+
+#[divan::bench]
+fn sparkplug_by_alias(bencher: Bencher<'_, '_>) {
+    let parse = |topic| sparkplug::Topic::parse(topic).expect("a topic of Sparkplug's");
+    let mut birth = b"\x18\x00".to_vec();
+    metric(b"\x0A\x11input/temperature\x10\x0B", 0, &mut birth);
+    let mut payload = b"\x18\x01".to_vec();
+    for at in 0..MANY {
+        metric(b"\x10\x0B", at, &mut payload);
+    }
+    let context = Context { tags: &[("site", "greenhouse")], ..Context::bare(ARRIVAL) };
+    let (mut out, mut bad) = (Readings::new(Limits::default()), Rejects::default());
+    let mut sessions = sparkplug::Sessions::new(sparkplug::SessionLimits::default());
+    let born = (&parse("spBv1.0/plant/NBIRTH/node"), birth.as_slice());
+    sparkplug::hear(born, &mut sessions, Duration::ZERO, &context, &mut out, &mut bad);
+    let data = parse("spBv1.0/plant/NDATA/node");
+    bencher.counter(ItemsCount::new(MANY)).bench_local(|| {
+        out.clear();
+        out.begin();
+        let message = (&data, divan::black_box(payload.as_slice()));
+        let unresolved = sparkplug::resolve(message, &sessions, &context, &mut out, &mut bad);
+        out.stamp(ARRIVAL);
+        assert_eq!((out.count(), unresolved), (MANY, 0));
+    });
 }
 
 #[divan::bench]
