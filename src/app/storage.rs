@@ -59,6 +59,7 @@ fn recall(journal: &Journal, limits: resends::Limits, nodes: Nodes) -> Remembere
         resends.recall(note, now, wall);
         nodes.recall(note);
     });
+    nodes.recalled();
     Remembered { resends, nodes: Arc::new(nodes) }
 }
 

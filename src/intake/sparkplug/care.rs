@@ -3,7 +3,7 @@
 //! ```text
 //!  due --Gather::settle--> submission, ticket --> journal --durable--> settled, in the file of births
 //! ```
-//! A crash in between brings the same points once more.
+//! A crash in between: a note beside the readings says what waits no longer.
 
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::held::{Fate, Waiting};
+use super::note;
 use crate::intake::Intake;
 
 /// At a stop, for what is on its way into the journal.
@@ -46,7 +47,8 @@ async fn settle(intake: &Intake, due: &[(Waiting, Fate)]) -> Result<(), Closed> 
         let outcome = gather.settle(waiting, *fate);
         let stats = intake.nodes().stats();
         if outcome.refused > 0 { &stats.given_up } else { &stats.resolved }.inc();
-        intake.submit(gather.seal(mark.ticket())).await?;
+        let note = note::put_settled(waiting.number);
+        intake.submit(gather.seal_with(mark.ticket(), note)).await?;
     }
     let last = due.len() as u64;
     while mark.moved().await.map_err(|_| Closed)?.0 < last {}

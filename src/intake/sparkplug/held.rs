@@ -9,7 +9,7 @@
 //! settled. Leaves out what becomes of it then.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -163,6 +163,24 @@ impl Held {
             self.bytes -= waiting.cost();
             self.messages -= 1;
         }
+    }
+
+    /// These are in the journal although nobody was told; those that were still waiting.
+    pub(super) fn forget(&mut self, settled: &HashSet<u64>) -> Vec<u64> {
+        let mut forgotten = Vec::new();
+        for queue in self.waiting.values_mut() {
+            queue.retain(|Entry { waiting, .. }| {
+                let goes = settled.contains(&waiting.number);
+                if goes {
+                    forgotten.push(waiting.number);
+                    self.bytes -= waiting.cost();
+                    self.messages -= 1;
+                }
+                !goes
+            });
+        }
+        self.waiting.retain(|_, queue| !queue.is_empty());
+        forgotten
     }
 
     /// Nothing is to wait any longer.

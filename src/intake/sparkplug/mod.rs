@@ -5,7 +5,7 @@
 //!                       |   |  `------- ask ------> whoever can send it to the node
 //!                       |   `---- births, held ---> records --keep--> file of births, synced
 //!                       `-------- next number ----> note in the frame of the readings
-//!  birth, death, time --> due --settle (care.rs)--> readings or refusals, in the journal
+//!  birth, death, time --> due --settle (care.rs)--> readings or refusals and a note, in the journal
 //! ```
 //! Promises: nothing is acknowledged before the births it was read with, and what of it waits for a
 //! birth, are on the disk. After a restart an alias is trusted only if the node's next message is the
@@ -139,9 +139,28 @@ impl Nodes {
     /// says nothing here.
     pub fn recall(&self, note: &[u8]) {
         let mut state = self.state();
+        state.settled.extend(note::parse_settled(note));
         for (node, next_seq) in note::parse(note) {
             state.sessions.resume(node, next_seq);
         }
+    }
+
+    /// That was the last note. What the journal was given before a crash waits no longer, and the file
+    /// says so before the frame that does may go. Blocks on the disk.
+    pub fn recalled(&self) {
+        let wanted = {
+            let mut state = self.state();
+            let settled = std::mem::take(&mut state.settled);
+            let forgotten = state.held.forget(&settled);
+            if forgotten.is_empty() {
+                return;
+            }
+            info!(messages = forgotten.len(), "sparkplug: what waited was in the journal already");
+            forgotten.iter().for_each(|number| state.put(Record::Settled { number: *number }));
+            self.shown(&state);
+            Wanted { upto: state.records, synced: true }
+        };
+        self.write(wanted);
     }
 
     /// What was recalled, to be noted again at the journal's new end. `None`: nothing was.
@@ -251,7 +270,7 @@ impl Nodes {
         let Message { topic, speaker, payload, source, arrival_ms } = *message;
         self.stats.unresolved.inc_by(metrics.into());
         let payload = sparkplug::unresolved((&speaker, payload), &state.sessions, arrival_ms);
-        let number = state.number + 1;
+        let number = state.number.wrapping_add(1);
         let source = Arc::clone(source);
         let waiting = Waiting { number, source, topic: topic.to_owned(), payload };
         let record = state::held(&waiting);
@@ -320,7 +339,7 @@ impl Nodes {
             state.put(Record::Settled { number: waiting.number });
         }
         self.shown(&state);
-        Wanted { upto: state.records, synced: false }
+        Wanted { upto: state.records, synced: true }
     }
 
     fn shown(&self, state: &State) {

@@ -1,7 +1,9 @@
-//! Where each node's messages stood, kept in the journal beside the readings they brought.
+//! Where each node's messages stood, and what waits no longer: kept in the journal beside the readings
+//! they brought.
 //!
 //! ```text
 //! note     kind u8 = 5  entry*
+//! note     kind u8 = 6  number u64 LE: what the file of births holds under it is in this submission
 //! entry    len u8  `group/node` (len bytes)  number of the next message u16 LE; 256: not known
 //! ```
 //! A node whose name is too long for an entry is not noted: after a restart it is asked for its births.
@@ -9,6 +11,7 @@
 use bytes::Bytes;
 
 const KIND: u8 = 5;
+const SETTLED: u8 = 6;
 const UNKNOWN: u16 = 256;
 
 pub(super) fn put<'n>(nodes: impl IntoIterator<Item = (&'n str, Option<u8>)>) -> Bytes {
@@ -34,9 +37,26 @@ pub(super) fn parse(bytes: &[u8]) -> impl Iterator<Item = (&str, Option<u8>)> {
     })
 }
 
+pub(super) fn put_settled(number: u64) -> Bytes {
+    [&[SETTLED], &number.to_le_bytes()[..]].concat().into()
+}
+
+pub(super) fn parse_settled(bytes: &[u8]) -> Option<u64> {
+    let number = bytes.strip_prefix(&[SETTLED])?;
+    number.try_into().ok().map(u64::from_le_bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_settled_is_read() {
+        let note = put_settled(u64::MAX - 7);
+        assert_eq!(parse_settled(&note), Some(u64::MAX - 7));
+        assert_eq!((parse(&note).count(), parse_settled(&put([("g/n", Some(0))]))), (0, None));
+        assert!((0..note.len()).all(|at| parse_settled(&note[..at]).is_none()));
+    }
 
     #[test]
     fn what_is_noted_is_read() {

@@ -16,8 +16,11 @@ const UNWRITTEN_MAX: usize = 1024 * 1024;
 pub(super) struct State {
     pub(super) sessions: Sessions,
     pub(super) held: Held,
-    /// Of what is held; rising.
+    /// Of what was held last. Each process counts from a number of its own, drawn by lot: the journal
+    /// remembers numbers, and a file that was lost must not give one of them to something else.
     pub(super) number: u64,
+    /// What the journal's notes say is in it.
+    pub(super) settled: HashSet<u64>,
     unwritten: Vec<u8>,
     /// Records so far.
     pub(super) records: u64,
@@ -38,7 +41,8 @@ impl State {
         Self {
             sessions,
             held: Held::new(limits.hold_max, limits.held_bytes_max),
-            number: 0,
+            number: fastrand::u64(..),
+            settled: HashSet::new(),
             unwritten: Vec::new(),
             records: 0,
             is_behind: false,
@@ -99,12 +103,9 @@ impl State {
                     let Some(speaker) = Topic::parse(topic) else { continue };
                     let (topic, payload) = (topic.to_owned(), payload.to_vec());
                     let waiting = Waiting { number, source: source.into(), topic, payload };
-                    self.number = self.number.max(number);
                     self.held.hold(&speaker, waiting, std::time::Duration::ZERO);
                 }
-                Record::Held { number, .. } | Record::Settled { number } => {
-                    self.number = self.number.max(number);
-                }
+                Record::Held { .. } | Record::Settled { .. } => {}
             }
         }
         self.sessions.suspend();

@@ -36,6 +36,7 @@ impl Plant {
         let (journal, appender, _) = journal::open(&options).unwrap();
         let nodes = Nodes::open(&dir.join("sparkplug"), limits);
         journal.notes(1 << 20, |note| nodes.recall(note));
+        nodes.recalled();
         let reader = journal.reader(&OutputId::new("all").unwrap(), Start::Oldest).unwrap();
         let rejects = journal.rejects().unwrap();
         let routes = Routes::with_presets(Vec::new(), Preset::ALL).unwrap();
@@ -179,6 +180,30 @@ async fn what_waits_survives_a_restart_and_arrives_once() {
     let plant = Plant::start(dir.path(), Limits::default()).await;
     assert_eq!(plant.intake.nodes().stats().waiting.get(), 0);
     plant.stop().await;
+}
+
+/// Killed between the journal and the file: the file still holds what the journal has.
+#[tokio::test]
+async fn what_the_journal_has_is_not_given_to_it_again_after_a_crash() {
+    let dir = tempfile::tempdir().unwrap();
+    let births = dir.path().join("sparkplug/births");
+    let limits = Limits { hold_max: Duration::from_secs(1), ..Limits::default() };
+    let mut plant = Plant::start(dir.path(), limits).await;
+    plant.say(NDATA, &data(7, &[1])).await;
+    let held = std::fs::read(&births).unwrap();
+    let reason = "metrics by an alias that no birth explained in time";
+    assert_eq!(plant.refused(1).await, [(NDATA.to_owned(), reason.to_owned())]);
+    plant.stop().await;
+
+    for _ in 0..2 {
+        std::fs::write(&births, &held).unwrap();
+        let plant = Plant::start(dir.path(), Limits::default()).await;
+        assert_eq!(plant.intake.nodes().stats().waiting.get(), 0);
+        plant.stop().await;
+    }
+    // The second start found the file without it, whatever became of the note.
+    let (nodes, wait) = (Nodes::open(births.parent().unwrap(), Limits::default()), 0);
+    assert_eq!(nodes.stats().waiting.get(), wait);
 }
 
 #[tokio::test]

@@ -6,6 +6,9 @@ use super::series::{Series, Window};
 use super::{Settings, Stamp};
 use crate::process::Kept;
 
+/// Most fields' names, with that of the function, are no longer.
+const NAME: usize = 20;
+
 /// Nothing comes out if no function has anything to say.
 pub(super) fn emit(
     settings: &Settings,
@@ -14,8 +17,9 @@ pub(super) fn emit(
     window: &Window,
     out: &mut Kept,
 ) {
-    let mut names = String::new();
-    let mut results: Vec<(usize, ValueRef<'_>)> = Vec::new();
+    let results_max = window.cells.len() * settings.functions.len();
+    let mut names = String::with_capacity(results_max * NAME);
+    let mut results: Vec<(usize, ValueRef<'_>)> = Vec::with_capacity(results_max);
     for (field, cell) in &window.cells {
         let Some(field) = series.fields.get(usize::from(*field)) else { continue };
         for function in &settings.functions {
