@@ -11,12 +11,7 @@ mod arguments;
 mod show;
 mod sum;
 
-use std::{
-    fs::{self, File},
-    path::Path,
-    pin::pin,
-    time::Duration,
-};
+use std::{fs::File, path::Path, pin::pin, time::Duration};
 
 use journal::{OpenError, Room};
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -68,9 +63,9 @@ fn all_readable(sources: &[Source]) -> bool {
     for source in sources {
         // A pipe is left alone: whoever writes to it would take that for the end.
         let Source::File(path) = source else { continue };
-        let found = fs::metadata(path);
-        let is_pipe = found.is_ok_and(|found| !found.is_file());
-        if !is_pipe && let Err(error) = File::open(path) {
+        if !source.is_pipe()
+            && let Err(error) = File::open(path)
+        {
             complain(&format!("{}: {error}", path.display()));
             all = false;
         }
@@ -123,7 +118,8 @@ fn is_running(dir: &Path, http: Option<std::net::SocketAddr>) -> String {
     let send = match http {
         Some(http) => format!(
             ",\nor send it the file in a request that can be sent again:\n  \
-             curl -H 'Idempotency-Key: my-file-1' --data-binary @FILE 'http://{http}/write'"
+             curl -H 'Idempotency-Key: my-file-1' --data-binary @FILE 'http://{http}/write'\n\
+             (line protocol; JSON, also line by line, goes to /v1/readings)"
         ),
         None => String::new(),
     };

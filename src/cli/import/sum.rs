@@ -34,8 +34,8 @@ impl Sum {
     /// What to do about it if it is not whole.
     pub(super) fn goes_on(&self) -> &'static str {
         match self.files.last() {
-            Some((Source::Stdin, _)) => {
-                "not finished; what came over standard input is not known again: \
+            Some((source, _)) if source.is_pipe() => {
+                "not finished; what came over a pipe is not known again: \
                  send what follows the last line that was taken"
             }
             _ => "not finished; the same command goes on where this one stopped",

@@ -45,6 +45,14 @@ impl Source {
             Self::Stdin => false,
         }
     }
+
+    /// What is read once, and not known again: standard input, a named pipe.
+    pub fn is_pipe(&self) -> bool {
+        match self {
+            Self::File(path) => fs::metadata(path).is_ok_and(|file| !file.is_file()),
+            Self::Stdin => true,
+        }
+    }
 }
 
 /// What a reader has to say, in this order: `Begun`, pieces, the end.

@@ -8,8 +8,8 @@
 //! It lies with the journal because it speaks of what lies there: who deletes the one deletes the
 //! other, and the hashes are keyed by the journal. Written whole, beside the old one, synced and
 //! renamed over it, and only when what it says is durable. It may lag behind: the journal's own notes
-//! know better for as long as they are remembered (`intake::resends`). One that cannot be read is as
-//! good as none.
+//! know better for as long as they are remembered (`intake::resends`). One that cannot be read, or that
+//! another release wrote, is as good as none, and is kept beside the new one as `IMPORTS.unread`.
 
 use std::{
     fs::{self, File},
@@ -56,7 +56,10 @@ impl Positions {
     pub(super) fn open(dir: &Path) -> Self {
         let path = dir.join(NAME);
         let entries = read(&path).unwrap_or_else(|error| {
-            warn!(file = %path.display(), %error, "how far files were imported cannot be read");
+            let kept = dir.join(format!("{NAME}.unread"));
+            let kept = fs::rename(&path, &kept).map(|()| kept);
+            let file = path.display();
+            warn!(%file, %error, ?kept, "how far files were imported cannot be read");
             Vec::new()
         });
         Self { dir: dir.to_owned(), entries }
@@ -147,11 +150,15 @@ mod tests {
     }
 
     #[test]
-    fn one_that_cannot_be_read_is_as_good_as_none() {
+    fn one_that_cannot_be_read_is_as_good_as_none_and_is_kept() {
         let dir = tempfile::tempdir().unwrap();
         for text in ["", "{", "{\"version\":2,\"imports\":[]}"] {
             fs::write(dir.path().join(NAME), text).unwrap();
-            assert_eq!(Positions::open(dir.path()).find("/f", "s"), None);
+            let mut positions = Positions::open(dir.path());
+            assert_eq!(positions.find("/f", "s"), None);
+            positions.put("/f", "s", &stored(5));
+            positions.write().unwrap();
+            assert_eq!(fs::read_to_string(dir.path().join("IMPORTS.unread")).unwrap(), text);
         }
     }
 }

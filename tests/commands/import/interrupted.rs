@@ -117,7 +117,7 @@ async fn what_a_pipe_has_is_not_kept_waiting_for_what_it_has_not() {
         wait_for("the end", IMPORT_MAX, || child.try_wait().unwrap().ok_or("it runs".to_owned()));
     assert_eq!(status.code(), Some(75), "{}", rig.gateway.log());
     drop(pipe);
-    let words = "what came over standard input is not known again";
+    let words = "what came over a pipe is not known again";
     assert!(rig.gateway.log().contains(words), "{}", rig.gateway.log());
     expect_numbered(&rig.database, 3);
 }
