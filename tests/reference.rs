@@ -3,6 +3,7 @@
 //! The payloads in `fixtures/payloads` name their sources. A row of a table below is named as in
 //! the design's table of reference cases; points are compared parsed, so the order of fields is free.
 
+mod prefixes;
 pub mod sparkplug;
 
 use std::{fs, path::Path};

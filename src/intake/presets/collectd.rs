@@ -1,9 +1,9 @@
-//! collectd's `mqtt` plugin: `collectd/<host>/<plugin>[-<instance>]/<type>[-<instance>]`, and the time
+//! collectd's `mqtt` plugin: `<prefix>/<host>/<plugin>[-<instance>]/<type>[-<instance>]`, and the time
 //! and the values between colons.
 
 use proto::mapping::Fields;
 
-use super::{Look, Ruled, Seen, fields, take};
+use super::{Look, Ruled, Seen, below, fields, take};
 use crate::intake::Format;
 use crate::intake::route::{Matched, Rule};
 
@@ -31,8 +31,9 @@ const NAMES: [(&str, &str); 20] = [
     ("node_octets", "rx:tx"),
 ];
 
-pub(super) fn rules() -> Vec<Ruled> {
-    let rule = take("collectd/{device}/{plugin}/{type}", "collectd", fields(Fields::default()));
+pub(super) fn rules(prefix: &str) -> Vec<Ruled> {
+    let topic = below(prefix, "{device}/{plugin}/{type..}");
+    let rule = take(&topic, "collectd", fields(Fields::default()));
     vec![(Rule { format: Format::Collectd, ..rule }, Some(look as Look))]
 }
 
