@@ -3,6 +3,8 @@
 //! The payloads in `fixtures/payloads` name their sources. A row of a table below is named as in
 //! the design's table of reference cases; points are compared parsed, so the order of fields is free.
 
+mod collectd;
+mod prefixes;
 pub mod sparkplug;
 
 use std::{fs, path::Path};
@@ -418,31 +420,6 @@ fn h2_home_assistant_discovery_is_nothing() {
 }
 
 #[test]
-fn collectd_values_have_the_names_of_their_types() {
-    let at = "1700000000250000000";
-    for (topic, payload, point) in [
-        (
-            "cpu-0/cpu-idle",
-            "1700000000.250:98.5\0",
-            "plugin=cpu,plugin_instance=0,type=cpu,type_instance=idle value=98.5",
-        ),
-        (
-            "load/load",
-            "1700000000.250:0.5:0.25:0.125",
-            "plugin=load,type=load shortterm=0.5,midterm=0.25,longterm=0.125",
-        ),
-        (
-            "interface-eth0/if_octets",
-            "1700000000.250:10:nan",
-            "plugin=interface,plugin_instance=eth0,type=if_octets rx=10",
-        ),
-    ] {
-        let point = format!("collectd,device=box,{point} {at}");
-        expect("collectd", &format!("collectd/box/{topic}"), payload.as_bytes(), &[&point]);
-    }
-}
-
-#[test]
 fn d1_unmatched_topics_keep_apart() {
     expect("D1", "a/x/t", b"21.5", &["mqtt,topic=a/x/t value=21.5 @"]);
     let nested = br#"{"t":1,"s":{"u":"v"}}"#;
@@ -476,7 +453,9 @@ fn all() -> Vec<(String, Vec<u8>)> {
         let answer = serde_json::json!({"id": 1, "src": "shelly-1", "result": payload["status"]});
         all.push(("home/rpc".to_owned(), bytes(&answer)));
     }
-    all.push(("collectd/box/load/load".to_owned(), b"1700000000.250:0.5:0.25:0.125".to_vec()));
+    for (topic, payload, _) in collectd::CASES {
+        all.push((format!("collectd/box/{topic}"), payload.as_bytes().to_vec()));
+    }
     all
 }
 

@@ -17,6 +17,7 @@ mod mapping;
 mod nearest;
 mod output;
 mod place;
+mod presets;
 mod rule;
 mod secret;
 mod steps;
@@ -136,7 +137,7 @@ fn read(root: Table<'_>) -> Config {
         routes: rule::routes(
             root.tables("rule"),
             intake.times,
-            &rule::presets(root.table("presets")),
+            &presets::presets(root.table("presets")),
         ),
         intake,
         journal: house::journal(root.table("journal")),

@@ -1,15 +1,13 @@
-//! `[[rule]]`: topic to measurement, tags, fields; and `[presets]`.
+//! `[[rule]]`: topic to measurement, tags, fields.
 
 use std::time::Duration;
 
 use proto::{Precision, TimeLimits, WhenBeyond};
 
 use super::mapping;
-use super::nearest::nearest;
 use super::table::Table;
-use super::value::list;
 use crate::intake::Format;
-use crate::intake::presets::Preset;
+use crate::intake::presets::Below;
 use crate::intake::route::{Part, Routes, Rule};
 
 const FORMATS: &[(&str, Format)] = &[
@@ -31,9 +29,9 @@ const PRECISIONS: &[(&str, Precision)] = &[
     ("ns", Precision::Nanoseconds),
 ];
 
-pub(super) fn routes(tables: Vec<Table<'_>>, times: TimeLimits, presets: &[Preset]) -> Routes {
+pub(super) fn routes(tables: Vec<Table<'_>>, times: TimeLimits, presets: &[Below]) -> Routes {
     let rules = tables.iter().map(|table| rule(table, times)).collect();
-    let routes = Routes::with_presets(rules, presets).unwrap_or_else(|errors| {
+    let routes = Routes::with_presets_below(rules, presets).unwrap_or_else(|errors| {
         for error in errors {
             let Some(table) = tables.get(error.rule) else { continue };
             match error.part {
@@ -95,23 +93,4 @@ fn rule(table: &Table<'_>, mut times: TimeLimits) -> Rule {
         }
     }
     rule
-}
-
-/// All of them, but for those that are off.
-pub(super) fn presets(table: Table<'_>) -> Vec<Preset> {
-    let names: Vec<_> = Preset::ALL.iter().map(|preset| preset.name()).collect();
-    let mut presets = Preset::ALL.to_vec();
-    for (typed, at) in table.texts("off").unwrap_or_default() {
-        if names.contains(&typed.as_str()) {
-            presets.retain(|preset| preset.name() != typed);
-            continue;
-        }
-        let hint = match nearest(&typed, &names) {
-            Some(meant) => format!("did you mean `{meant}`?"),
-            None => format!("there are {}", list(&names)),
-        };
-        table.problem_at(at, format!("`{typed}` is no preset; {hint}"));
-    }
-    table.done();
-    presets
 }

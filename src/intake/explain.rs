@@ -7,6 +7,7 @@ use journal::Source;
 use proto::{Beyond, Readings, Rejects, TimeLimits, Timestamp, WhenBeyond, frame::Cursor, line};
 
 use super::meaning::Meaning;
+use super::presets::{self, Below};
 use super::route::{Route, Routes};
 use super::sparkplug::Nodes;
 use super::{Body, Format, Limits};
@@ -18,7 +19,7 @@ pub struct Explained {
     pub rule: String,
     /// Line protocol, one point a line.
     pub lines: Vec<String>,
-    /// Times that are beyond a limit.
+    /// Times that are beyond a limit; what a setting could make of it.
     pub notes: Vec<String>,
     /// What was refused, and why.
     pub problems: Vec<String>,
@@ -39,6 +40,7 @@ pub fn message(
     let Route::Take(matched) = route else {
         return Explained { rule, is_filtered: true, ..Explained::default() };
     };
+    let prefix = matched.rule.is_none().then(|| other_prefix(routes, topic)).flatten();
     let (nodes, source) = (Nodes::default(), Source::from("check"));
     let (nodes, source) = (&nodes, &source);
     let meaning = Meaning { routes, limits, site_tags, nodes, source, judges_times: true };
@@ -55,7 +57,15 @@ pub fn message(
             "{held} metrics by an alias, which only the node's birth explains: kept until it comes"
         ));
     }
+    decoded.notes.extend(prefix);
     Explained { rule, ..decoded }
+}
+
+/// Nobody knows the topic, but it looks like that of a preset below another prefix.
+fn other_prefix(routes: &Routes, topic: &str) -> Option<String> {
+    let Below { preset, prefix } = presets::meant(topic).filter(|it| routes.has(it.preset))?;
+    let name = preset.name();
+    Some(format!("if this comes from {name}: `[presets.{name}]` with `prefix = {prefix:?}`"))
 }
 
 /// A body whose format is known, without a topic.

@@ -82,6 +82,25 @@ fn a_payload_is_shown_as_the_points_it_becomes() {
 }
 
 #[test]
+fn a_topic_that_a_preset_would_know_below_another_prefix_says_so() {
+    let (_dir, config) = file("tidegate.toml", GOOD);
+    let arguments =
+        ["--topic", "home/zigbee2mqtt/lamp", "--payload", "{\"t\":1,\"ts\":1700000000}"];
+    let said = check(&config, &arguments);
+    let expected = "# no rule matches: the default route\n\
+        mqtt,site=s1,topic=home/zigbee2mqtt/lamp t=1.0 1700000000000000000\n\
+        # if this comes from zigbee2mqtt: `[presets.zigbee2mqtt]` with `prefix = \"home/zigbee2mqtt\"`\n";
+    assert_eq!((said.code, said.out.as_str()), (0, expected), "{said:?}");
+
+    let named = format!("{GOOD}[presets.zigbee2mqtt]\nprefix = \"home/zigbee2mqtt\"\n");
+    let (_dir, config) = file("tidegate.toml", &named);
+    let said = check(&config, &arguments);
+    let expected = "# preset `zigbee2mqtt`, rule `home/zigbee2mqtt/{device..}`\n\
+        zigbee2mqtt,device=lamp,prefix=home/zigbee2mqtt,site=s1 t=1.0,ts=1700000000.0 ";
+    assert!(said.out.starts_with(expected), "{said:?}");
+}
+
+#[test]
 fn what_a_payload_costs_is_said_with_the_reason() {
     let (dir, config) = file("tidegate.toml", GOOD);
     let half = "{\"t\":1,\"ts\":1700000000000}\n{\"t\":";

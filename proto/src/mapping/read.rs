@@ -1,7 +1,11 @@
-//! An object with its structure, made into the readings that a mapping sees in it.
+//! An object with its structure, made into the readings that a mapping sees in it: which objects are
+//! readings, and what fields they have. `found` sees to their tags and times.
+
+mod found;
 
 use std::ops::Range;
 
+use self::found::Found;
 use super::{
     Case, Mapping, Path,
     fields::Raw,
@@ -10,8 +14,7 @@ use super::{
 use crate::{
     Kind, Place, Reason, Time, ValueRef,
     offer::{Offers, Parts},
-    timestamp::text::age_from_millis_text,
-    tree::{Scalar, is_time, odd_value, time_of},
+    tree::{Scalar, odd_value},
     value::is_empty_word,
 };
 
@@ -63,15 +66,6 @@ struct Subject<'c> {
     is_split: bool,
 }
 
-/// What was found of a reading, before its fields are seen.
-#[derive(Default)]
-struct Found<'r> {
-    tags: Vec<(&'r str, &'r str)>,
-    time: Option<Time>,
-    /// Nodes that are no fields any more.
-    used: Vec<usize>,
-}
-
 /// Fields with their names, which lie in `names`.
 #[derive(Default)]
 struct Collected {
@@ -119,56 +113,6 @@ impl<'r> Reader<'r, '_> {
         }
     }
 
-    fn found<'f>(&self, subject: Subject<'f>) -> Result<Found<'f>, Reason>
-    where
-        'r: 'f,
-    {
-        let mut found = Found::default();
-        self.find_tags(subject, &mut found);
-        found.time = match &subject.case.times {
-            Some(paths) => self.time_at(subject, paths, &mut found.used)?,
-            None => match self.time_by_name(subject.at, &mut found.used)? {
-                Some(time) => Some(time),
-                None => match subject.around {
-                    Some(around) => self.time_by_name(around, &mut found.used)?,
-                    None => None,
-                },
-            },
-        };
-        Ok(found)
-    }
-
-    fn find_tags<'f>(&self, subject: Subject<'f>, found: &mut Found<'f>)
-    where
-        'r: 'f,
-    {
-        let nested = self.nested;
-        for (tag, path) in &subject.case.tags {
-            let Some(at) = self.resolve(subject, path) else { continue };
-            if let Some(text) = self.tag_text(at) {
-                found.tags.push((tag, text));
-            }
-            found.used.push(at);
-        }
-        if let (Some(tag), Some(_)) = (&subject.case.split, subject.around)
-            && let Some(part) = nested.get(subject.at)
-        {
-            found.tags.push((tag, nested.text(&part.key)));
-        }
-        let names_device = subject.case.tags.iter().any(|(tag, _)| tag == "device");
-        if names_device || self.offers.context.tags.iter().any(|(tag, _)| *tag == "device") {
-            return;
-        }
-        for owner in [Some(subject.at), subject.around].into_iter().flatten() {
-            let device = nested.find(owner, &["device".into()]);
-            if let Some(at) = device.filter(|at| self.text_at(*at).is_some()) {
-                found.tags.extend(self.text_at(at).map(|text| ("device", text)));
-                found.used.push(at);
-                return;
-            }
-        }
-    }
-
     /// A bare name means the reading's own object first, then the one around it.
     fn resolve(&self, subject: Subject<'_>, path: &Path) -> Option<usize> {
         if !path.is_own() {
@@ -176,50 +120,6 @@ impl<'r> Reader<'r, '_> {
         }
         let owners = [Some(subject.at), subject.around].into_iter().flatten();
         owners.into_iter().find_map(|owner| self.nested.find(owner, &path.keys))
-    }
-
-    /// The first that can be trusted.
-    fn time_at(
-        &self,
-        subject: Subject<'_>,
-        paths: &[Path],
-        used: &mut Vec<usize>,
-    ) -> Result<Option<Time>, Reason> {
-        let mut time = None;
-        for path in paths {
-            let Some(at) = self.resolve(subject, path) else { continue };
-            used.push(at);
-            if time.is_none() {
-                time = self.scalar(at).map_or(Ok(None), |value| self.time_of(value))?;
-            }
-        }
-        Ok(time)
-    }
-
-    /// `ts`, `time`, `timestamp`; of several the last counts, and all of them before an age.
-    fn time_by_name(&self, owner: usize, used: &mut Vec<usize>) -> Result<Option<Time>, Reason> {
-        let (mut time, mut age) = (None, None);
-        for (at, node) in self.nested.children(owner) {
-            let Content::Scalar(value) = &node.content else { continue };
-            match (self.nested.text(&node.key), value) {
-                ("age_ms", Scalar::Number(text)) => {
-                    age = Some(Time::Age(age_from_millis_text(self.nested.text(text))?));
-                    used.push(at);
-                }
-                (_, Scalar::Boolean(_)) => {}
-                (name, value) if is_time(name) => {
-                    time = self.time_of(value)?.or(time);
-                    used.push(at);
-                }
-                _ => {}
-            }
-        }
-        Ok(time.or(age))
-    }
-
-    fn time_of(&self, value: &Scalar<'_>) -> Result<Option<Time>, Reason> {
-        let at = time_of(value, &self.nested.arena, self.offers.context)?;
-        Ok(at.map(Time::At))
     }
 
     fn collected(&self, subject: Subject<'_>, used: &[usize]) -> Collected {
@@ -329,19 +229,6 @@ impl<'r> Reader<'r, '_> {
         Ok(())
     }
 
-    /// A rule that says where the device stands must find one: unnamed ones would meet in one series.
-    fn check_device(&self, subject: Subject<'_>, found: &Found<'_>) -> Result<(), Reason> {
-        let Some((_, path)) = subject.case.tags.iter().find(|(tag, _)| tag == "device") else {
-            return Ok(());
-        };
-        let given = found.tags.iter().chain(self.offers.context.tags);
-        if given.into_iter().any(|(tag, value)| *tag == "device" && !value.is_empty()) {
-            return Ok(());
-        }
-        let text = format!("nothing at `{path}` says which device sent it");
-        Err(Reason::new(Kind::NoDevice, text))
-    }
-
     /// `None`: a value that says "no value".
     fn raw(&self, value: &'r Scalar<'r>) -> Result<Option<Raw<'r>>, Reason> {
         let text = |piece| self.nested.text(piece);
@@ -359,22 +246,6 @@ impl<'r> Reader<'r, '_> {
         match &self.nested.get(at)?.content {
             Content::Scalar(value) => Some(value),
             Content::Object | Content::Array => None,
-        }
-    }
-
-    fn text_at(&self, at: usize) -> Option<&'r str> {
-        match self.scalar(at)? {
-            Scalar::Text(piece) => Some(self.nested.text(piece)),
-            _ => None,
-        }
-    }
-
-    fn tag_text(&self, at: usize) -> Option<&'r str> {
-        match self.scalar(at)? {
-            Scalar::Text(piece) | Scalar::Number(piece) => Some(self.nested.text(piece)),
-            Scalar::Boolean(true) => Some("true"),
-            Scalar::Boolean(false) => Some("false"),
-            _ => None,
         }
     }
 

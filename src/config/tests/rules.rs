@@ -76,7 +76,7 @@ fn presets_are_on_come_after_the_rules_and_can_be_off() {
     let topic = "tele/plug/SENSOR";
     let payload = "{\"AM2301\":{\"Temperature\":20.5}}";
     let on = shown("", topic, payload);
-    assert_eq!(on.rule, "preset `tasmota`, rule `tele/{device}/SENSOR`");
+    assert_eq!(on.rule, "preset `tasmota`, rule `tele/{device..}/SENSOR`");
     assert!(on.lines[0].starts_with("tasmota,device=plug,sensor=AM2301 "), "{on:?}");
     let off = shown("[presets]\noff = [\"tasmota\", \"ttn\"]", topic, payload);
     assert!(off.lines[0].starts_with("mqtt,topic=tele/plug/SENSOR "), "{off:?}");
@@ -85,13 +85,92 @@ fn presets_are_on_come_after_the_rules_and_can_be_off() {
 
     let text = format!("[presets]\noff = [\"tasmoto\", \"x\"]\n[mqtt]\n{OUTPUT}");
     let told = parse(&text).unwrap_err().to_string();
-    let all = "`home-assistant`, `tasmota`, `zigbee2mqtt`, `ttn`, `collectd`, `sparkplug`, \
-               `shelly`, `esphome`";
+    let all = "`tasmota`, `shelly`, `esphome`, `ttn`, `sparkplug`, `home-assistant`, `collectd`, \
+               `zigbee2mqtt`";
     assert_eq!(
         told,
         format!(
             "t.toml:2:8: `tasmoto` is no preset; did you mean `tasmota`?\n\
              t.toml:2:19: `x` is no preset; there are {all}"
         )
+    );
+}
+
+#[test]
+fn a_preset_lies_below_its_prefix_or_several() {
+    let one = "[presets.zigbee2mqtt]\nprefix = \"home/zigbee2mqtt\"";
+    let lamp = shown(one, "home/zigbee2mqtt/lamp", "{\"t\":1}");
+    assert_eq!(lamp.rule, "preset `zigbee2mqtt`, rule `home/zigbee2mqtt/{device..}`");
+    assert!(lamp.lines[0].starts_with("zigbee2mqtt,device=lamp,prefix=home/zigbee2mqtt t=1"));
+    assert!(shown(one, "zigbee2mqtt/lamp", "{\"t\":1}").lines[0].starts_with("mqtt,topic="));
+    let many = "[presets]\noff = [\"ttn\"]\ntasmota = { prefix = [\"\", \"home\"] }";
+    for (topic, series) in [
+        ("tele/plug/SENSOR", "tasmota,device=plug,sensor=A "),
+        ("home/tele/plug/SENSOR", "tasmota,device=plug,prefix=home,sensor=A "),
+    ] {
+        let told = shown(many, topic, "{\"A\":{\"t\":1}}");
+        assert!(told.lines[0].starts_with(series), "{told:?}");
+    }
+}
+
+#[test]
+fn a_wrong_prefix_is_told_where_and_what_was_meant() {
+    let told = |text: &str| {
+        let text = format!("{text}\n[mqtt]\n{OUTPUT}");
+        let errors = parse(&text).map(|config| panic!("taken: {config:?}")).unwrap_err();
+        errors.to_string().replace("t.toml:", "")
+    };
+    let deep = format!("home{}", "/x".repeat(32));
+    for (preset, prefix, problem) in [
+        (
+            "zigbee2mqtt",
+            "\"home/+\"",
+            "2:16: `+` in a prefix, which is the beginning of topics as they are sent; several are a list",
+        ),
+        ("zigbee2mqtt", "\"home/\"", "2:15: without the slash at its end"),
+        ("zigbee2mqtt", "\"\"", "2:11: must not be empty; the usual one is `zigbee2mqtt`"),
+        (
+            "zigbee2mqtt",
+            "[]",
+            "2:10: no prefix at all; to have it off write `off = [\"zigbee2mqtt\"]`",
+        ),
+        ("zigbee2mqtt", "[\"a\", \"b\", \"a\"]", "2:22: `a` is there twice"),
+        (
+            "zigbee2mqtt",
+            "[\"a\", \"b/{x}\"]",
+            "2:19: `{` in a prefix, which is the beginning of topics as they are sent; several are a list",
+        ),
+        ("zigbee2mqtt", "7", "2:10: `prefix`: expected a text in quotes, found a whole number"),
+        (
+            "zigbee2mqtt",
+            "\"homeassistant\"",
+            "2:11: `homeassistant` is the prefix of `home-assistant` already, and `zigbee2mqtt` takes all below its own too",
+        ),
+        (
+            "tasmota",
+            "\"home/%prefix%/%topic%/\"",
+            "2:15: only what stands before `%prefix%` and `%topic%`, here \"home\"",
+        ),
+        ("esphome", "\"$x\"", "2:11: topics that begin with `$` are a broker's own"),
+        ("shelly", &format!("\"{deep}\""), "2:77: more than 32 levels"),
+    ] {
+        assert_eq!(told(&format!("[presets.{preset}]\nprefix = {prefix}")), problem);
+    }
+    assert_eq!(
+        told("[presets]\noff = [\"tasmota\"]\n[presets.tasmota]\nprefix = \"x\""),
+        "4:10: `tasmota` is off, so its prefix has no use"
+    );
+    assert_eq!(
+        told("[presets.zigbee2mqtt]\nbase_topic = \"x\""),
+        "2:1: unknown key `base_topic`; [presets.zigbee2mqtt] takes `prefix`"
+    );
+    assert_eq!(
+        told("[presets.tasmoto]\nprefix = \"x\""),
+        "1:10: unknown key `tasmoto`; did you mean `tasmota`?"
+    );
+    let fixed = told("[presets.ttn]\nprefix = \"x\"");
+    assert!(
+        fixed.starts_with("1:10: unknown key `ttn`; [presets] takes `off`, `tasmota`"),
+        "{fixed}"
     );
 }

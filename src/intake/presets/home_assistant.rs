@@ -1,4 +1,4 @@
-//! Home Assistant: states under `homeassistant/`, as devices with discovery and its own
+//! Home Assistant: states below its prefix, `homeassistant/`, as devices with discovery and its own
 //! `mqtt_statestream` publish them. Discovery itself is nothing to store.
 
 use std::sync::LazyLock;
@@ -8,7 +8,7 @@ use proto::{
     mapping::{Case, FieldType, Fields},
 };
 
-use super::{Look, Ruled, Seen, fields, ignore, is_object, mapping, take, types};
+use super::{Look, Ruled, Seen, below, fields, ignore, is_object, mapping, take, types};
 use crate::intake::Format;
 use crate::intake::route::Matched;
 
@@ -58,17 +58,15 @@ static TEXT: LazyLock<Mapping> = LazyLock::new(|| {
     fields(Fields { types: types(&[("state", FieldType::Text)]), ..Fields::default() })
 });
 
-pub(super) fn rules() -> Vec<Ruled> {
-    let plain = || mapping(vec![Case::default()]);
-    let state = take("homeassistant/{component}/{object}/state", "homeassistant", plain());
-    let attribute =
-        take("homeassistant/{component}/{object}/{attribute}", "homeassistant", plain());
+pub(super) fn rules(prefix: &str) -> Vec<Ruled> {
+    let one =
+        |rest: &str| take(&below(prefix, rest), "homeassistant", mapping(vec![Case::default()]));
     vec![
-        ignore("homeassistant/status"),
-        ignore("homeassistant/+/+/config"),
-        ignore("homeassistant/+/+/+/config"),
-        (state, Some(look_at_state as Look)),
-        (attribute, Some(look_at_attribute as Look)),
+        ignore(&below(prefix, "status")),
+        ignore(&below(prefix, "+/+/config")),
+        ignore(&below(prefix, "+/+/+/config")),
+        (one("{component}/{object}/state"), Some(look_at_state as Look)),
+        (one("{component}/{object}/{attribute}"), Some(look_at_attribute as Look)),
     ]
 }
 

@@ -7,6 +7,11 @@
 //!
 //! What holds for all of them: keys stay as the device sends them; what tells one thing from another
 //! is a tag; a time without offset, or of a clock that was never set, is not trusted.
+//!
+//! Devices may lie below a prefix, `home/zigbee2mqtt`. Where the firmware's own words stand at the end of
+//! a topic, they are found behind any prefix, which is part of the device's name then; one that the
+//! operator names is the tag `prefix`, so that two devices of one name below two prefixes stay two. What
+//! could be anything as well (`x/y/status`) is only taken on one level, or below a prefix that was named.
 
 mod collectd;
 mod esphome;
@@ -42,6 +47,14 @@ pub enum Preset {
     Sparkplug,
 }
 
+/// A family, and the levels that its topics begin with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Below {
+    pub preset: Preset,
+    /// Without a slash at its end; empty: the topics begin with the family's own words.
+    pub prefix: String,
+}
+
 /// What a rule's function sees in a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {
@@ -61,16 +74,17 @@ pub(super) type Ruled = (Rule, Option<Look>);
 const TRUSTED_FROM: Timestamp = Timestamp::from_nanos(1_262_304_000_000_000_000);
 
 impl Preset {
-    /// In the order in which they are tried: those that begin with a word of their own first.
+    /// In the order in which they are tried where their rules begin alike: those that take all that
+    /// is below their prefix last.
     pub const ALL: &'static [Self] = &[
-        Self::HomeAssistant,
         Self::Tasmota,
-        Self::Zigbee2mqtt,
-        Self::Ttn,
-        Self::Collectd,
-        Self::Sparkplug,
         Self::Shelly,
         Self::Esphome,
+        Self::Ttn,
+        Self::Sparkplug,
+        Self::HomeAssistant,
+        Self::Collectd,
+        Self::Zigbee2mqtt,
     ];
 
     /// As it is called in the configuration.
@@ -87,20 +101,102 @@ impl Preset {
         }
     }
 
-    pub(super) fn rules(self) -> Vec<Ruled> {
-        let rules = match self {
-            Self::HomeAssistant => home_assistant::rules(),
-            Self::Tasmota => tasmota::rules(),
-            Self::Zigbee2mqtt => zigbee2mqtt::rules(),
-            Self::Shelly => shelly::rules(),
-            Self::Esphome => esphome::rules(),
-            Self::Ttn => ttn::rules(),
-            Self::Collectd => collectd::rules(),
-            Self::Sparkplug => sparkplug::rules(),
-        };
-        let own = |(rule, look)| (Rule { preset: Some(self), ..rule }, look);
-        rules.into_iter().map(own).collect()
+    /// The prefix that it has if nobody names another. `None`: it can have no other.
+    pub const fn prefix(self) -> Option<&'static str> {
+        match self {
+            Self::HomeAssistant => Some("homeassistant"),
+            Self::Zigbee2mqtt => Some("zigbee2mqtt"),
+            Self::Collectd => Some("collectd"),
+            Self::Tasmota | Self::Shelly | Self::Esphome => Some(""),
+            Self::Ttn | Self::Sparkplug => None,
+        }
     }
+
+    /// Below its prefix everything is taken for its own: no two of these can share one.
+    pub const fn takes_all(self) -> bool {
+        matches!(self, Self::HomeAssistant | Self::Zigbee2mqtt | Self::Collectd)
+    }
+
+    /// Where it is if nobody says otherwise.
+    pub fn usually(self) -> Below {
+        Below { preset: self, prefix: self.prefix().unwrap_or_default().to_owned() }
+    }
+
+    /// What goes with a prefix.
+    fn rules(self, prefix: &str) -> Vec<Ruled> {
+        match self {
+            Self::HomeAssistant => home_assistant::rules(prefix),
+            Self::Tasmota => tasmota::rules(prefix),
+            Self::Zigbee2mqtt => zigbee2mqtt::rules(prefix),
+            Self::Shelly => shelly::rules(prefix),
+            Self::Esphome => esphome::rules(prefix),
+            Self::Collectd => collectd::rules(prefix),
+            Self::Ttn | Self::Sparkplug => Vec::new(),
+        }
+    }
+
+    /// What stands on topics that no setting of the device moves.
+    fn rules_anywhere(self) -> Vec<Ruled> {
+        match self {
+            Self::Tasmota => vec![ignore("tasmota/discovery/#")],
+            Self::Esphome => vec![ignore("esphome/discover/#")],
+            Self::Shelly => shelly::rules_anywhere(),
+            Self::Ttn => ttn::rules(),
+            Self::Sparkplug => sparkplug::rules(),
+            Self::HomeAssistant | Self::Zigbee2mqtt | Self::Collectd => Vec::new(),
+        }
+    }
+}
+
+/// Of all that are on, in the order in which they are tried.
+pub(super) fn rules(on: &[Below]) -> Vec<Ruled> {
+    let mut rules = Vec::new();
+    for preset in Preset::ALL {
+        let prefixes = on.iter().filter(|below| below.preset == *preset);
+        let mut own: Vec<_> = prefixes.clone().flat_map(Below::rules).collect();
+        if prefixes.count() > 0 {
+            own.extend(preset.rules_anywhere());
+        }
+        rules.extend(own.into_iter().map(|(rule, look)| {
+            let rule = Rule { preset: Some(*preset), ..rule };
+            (rule, look)
+        }));
+    }
+    rules
+}
+
+/// A preset whose usual prefix stands further back in a topic, and the prefix that it would have there.
+pub(super) fn meant(topic: &str) -> Option<Below> {
+    let mut named = Preset::ALL.iter().filter_map(|preset| Some((*preset, preset.prefix()?)));
+    let found = |(preset, word): (Preset, &str)| {
+        let at = topic.find(&format!("/{word}/")).filter(|_| !word.is_empty())?;
+        let prefix = topic.get(..at + 1 + word.len())?.to_owned();
+        Some(Below { preset, prefix })
+    };
+    named.find_map(found)
+}
+
+impl Below {
+    fn rules(&self) -> Vec<Ruled> {
+        let mut rules = self.preset.rules(&self.prefix);
+        if self.preset.prefix() != Some(&self.prefix) {
+            for (rule, _) in rules.iter_mut().filter(|(rule, _)| !rule.drop) {
+                rule.tags.push(("prefix".into(), self.prefix.clone()));
+            }
+        }
+        rules
+    }
+}
+
+/// The rest of a topic below a prefix.
+fn below(prefix: &str, rest: &str) -> String {
+    if prefix.is_empty() { rest.to_owned() } else { format!("{prefix}/{rest}") }
+}
+
+/// The device has a name of one level, or lies below a prefix that was named: a topic of few words
+/// may be its own.
+fn is_near(matched: &Matched<'_>) -> bool {
+    matched.tag("prefix").is_some() || !matched.tag("device").unwrap_or_default().contains('/')
 }
 
 /// The operator's own rules count first; a message of this shape is filtered.

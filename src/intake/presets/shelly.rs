@@ -1,5 +1,7 @@
 //! Shelly: notifications, status topics and answers of the second generation (and later ones), and
 //! the topic for each value of the first.
+//!
+//! The prefix of the second generation's topics is the device's name, and may hold slashes.
 
 use proto::{
     Mapping,
@@ -7,7 +9,8 @@ use proto::{
 };
 
 use super::{
-    Look, Ruled, Seen, globs, ignore, is_object, mapping, named, path, paths, take, types,
+    Look, Ruled, Seen, below, globs, ignore, is_near, is_object, mapping, named, path, paths, take,
+    types,
 };
 use crate::intake::Format;
 use crate::intake::route::Matched;
@@ -63,14 +66,21 @@ const COMPONENTS: [&str; 47] = [
     "ws",
 ];
 
-pub(super) fn rules() -> Vec<Ruled> {
+pub(super) fn rules(prefix: &str) -> Vec<Ruled> {
+    let one = |rest: &str, mapping| take(&below(prefix, rest), "shelly", mapping);
+    vec![
+        (one("{device..}/events/rpc", notifications()), Some(notification as Look)),
+        (one("{device..}/status/{component}", plain()), Some(status as Look)),
+        (one("{device..}/online", plain()), Some(online as Look)),
+        (one("{device..}/debug/log", plain()), Some(log as Look)),
+    ]
+}
+
+/// Answers go to whoever asked, and the first generation has one root.
+pub(super) fn rules_anywhere() -> Vec<Ruled> {
     let one = |topic: &str, mapping| take(topic, "shelly", mapping);
     vec![
-        (one("{device}/events/rpc", notifications()), None),
-        (one("{device}/status/{component}", plain()), Some(status as Look)),
-        (one("{device}/online", plain()), Some(online as Look)),
-        (one("{device}/debug/log", plain()), Some(log as Look)),
-        (one("+/rpc", answers()), Some(answer as Look)),
+        (one("{asker..}/rpc", answers()), Some(answer as Look)),
         ignore("shellies/announce"),
         ignore("shellies/command"),
         (one("shellies/{device}/{rest..}", first_generation()), Some(first as Look)),
@@ -122,16 +132,28 @@ fn first_generation() -> Mapping {
     mapping(vec![Case { times: Some(paths(&["/unixtime"])), fields: own, ..Case::default() }])
 }
 
-/// `shellyplus1pm-441793/status/switch:0`
+/// Any topic may end in `events/rpc`, even if few do.
+fn notification(_matched: &mut Matched<'_>, payload: &[u8]) -> Seen {
+    if is_object(payload) && has_key(payload, "method") { Seen::Take } else { Seen::NotOurs }
+}
+
+/// `shellyplus1pm-441793/status/switch:0`. Behind a prefix of several levels `status/light` may be
+/// anything, `status/light:0` is nobody else's.
 fn status(matched: &mut Matched<'_>, payload: &[u8]) -> Seen {
     let component = matched.tag("component").unwrap_or_default();
-    let kind = component.split(':').next().unwrap_or_default();
-    if COMPONENTS.contains(&kind) && is_object(payload) { Seen::Take } else { Seen::NotOurs }
+    let (kind, number) = component.split_once(':').unwrap_or((component, ""));
+    let is_numbered = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    let is_ours = COMPONENTS.contains(&kind) && is_object(payload);
+    if is_ours && (is_numbered || is_known(matched) || is_near(matched)) {
+        Seen::Take
+    } else {
+        Seen::NotOurs
+    }
 }
 
 /// Any topic may end in `online`: only names that the firmware gives are known.
 fn online(matched: &mut Matched<'_>, payload: &[u8]) -> Seen {
-    if !is_shelly(matched) || !matches!(payload.trim_ascii(), b"true" | b"false") {
+    if !is_known(matched) || !matches!(payload.trim_ascii(), b"true" | b"false") {
         return Seen::NotOurs;
     }
     matched.value = "online".into();
@@ -139,24 +161,32 @@ fn online(matched: &mut Matched<'_>, payload: &[u8]) -> Seen {
 }
 
 fn log(matched: &mut Matched<'_>, _payload: &[u8]) -> Seen {
-    if is_shelly(matched) { Seen::Nothing } else { Seen::NotOurs }
+    if is_known(matched) { Seen::Nothing } else { Seen::NotOurs }
 }
 
-fn is_shelly(matched: &Matched<'_>) -> bool {
-    matched.tag("device").is_some_and(|device| device.starts_with("shelly"))
+/// By its name, of which the last level counts, or by a prefix that was named.
+fn is_known(matched: &Matched<'_>) -> bool {
+    let name = matched.tag("device").and_then(|device| device.rsplit('/').next());
+    name.is_some_and(|name| name.starts_with("shelly")) || matched.tag("prefix").is_some()
 }
 
-/// Of all answers only a whole status has the device's clock in it.
-fn answer(_matched: &mut Matched<'_>, payload: &[u8]) -> Seen {
-    let has = |key: &[u8]| payload.windows(key.len()).any(|window| window == key);
-    if !is_object(payload) || !has(b"\"src\"") {
+/// Of all answers only a whole status has the device's clock in it. What is no answer is a request.
+fn answer(matched: &mut Matched<'_>, payload: &[u8]) -> Seen {
+    matched.take_tag("asker");
+    let has = |key: &str| has_key(payload, key);
+    if !is_object(payload) || !has("src") {
         return Seen::NotOurs;
     }
-    match (has(b"\"result\"") && has(b"\"unixtime\""), has(b"\"id\"")) {
-        (true, _) => Seen::Take,
-        (false, true) => Seen::Nothing,
-        (false, false) => Seen::NotOurs,
+    if has("result") && has("unixtime") {
+        return Seen::Take;
     }
+    let is_rpc = has("id") && ["method", "result", "error"].into_iter().any(has);
+    if is_rpc { Seen::Nothing } else { Seen::NotOurs }
+}
+
+fn has_key(payload: &[u8], key: &str) -> bool {
+    let key = format!("\"{key}\"");
+    payload.windows(key.len()).any(|window| window == key.as_bytes())
 }
 
 /// `relay/0/power` is the field `relay_power` of channel 0.

@@ -1,40 +1,81 @@
-//! Tasmota: sensors, state and Zigbee of its bridges, under `tele/` and `stat/`, or with the device
-//! first (`%topic%/%prefix%/`).
+//! Tasmota: sensors, state and Zigbee of its bridges, with `tele` and `stat` first in the topic
+//! (`%prefix%/%topic%/`), after the device (`%topic%/%prefix%/`), or behind a prefix. The device is
+//! `%topic%`, which may hold slashes.
+
+use std::iter;
 
 use proto::mapping::{Case, FieldType, Fields};
 
 use super::{
-    Look, Ruled, Seen, availability, globs, ignore, mapping, named, path, paths, take, types,
+    Look, Ruled, Seen, availability, below, globs, ignore, mapping, named, path, paths, take, types,
 };
 use crate::intake::Format;
-use crate::intake::route::Matched;
+use crate::intake::route::{Matched, Rule};
 
 /// `Epoch` wins; a `Time` without offset is not trusted.
 const TIMES: [&str; 4] = ["Epoch", "Time", "/Epoch", "/Time"];
 
-pub(super) fn rules() -> Vec<Ruled> {
-    let mut rules: Vec<Ruled> =
-        ["cmnd/#", "+/cmnd/#", "tasmota/discovery/#"].map(ignore).into_iter().collect();
-    for topic in ["tele/{device}/", "tele/{device}/{node}/", "{device}/tele/"] {
-        for last in ["SENSOR", "RESULT"] {
-            rules.push((take(&format!("{topic}{last}"), "tasmota", sensors()), None));
-        }
-        rules.push((take(&format!("{topic}STATE"), "tasmota_state", state()), None));
-        let online = take(&format!("{topic}LWT"), "tasmota_state", state());
-        rules.push((online, Some(availability as Look)));
-        for last in ["INFO1", "INFO2", "INFO3", "LOGGING", "HASS_STATE", "UPTIME"] {
-            rules.push(ignore(&format!("{topic}{last}")));
+/// More has no device.
+const RELAYS: usize = 32;
+
+pub(super) fn rules(prefix: &str) -> Vec<Ruled> {
+    let mut rules = Vec::new();
+    for topic in ["cmnd/#", "+/cmnd/#", "{device..}/cmnd/+"] {
+        rules.push(ignore(&below(prefix, topic)));
+    }
+    let mut orders = vec!["WORD/{device..}", "{device..}/WORD"];
+    if prefix.is_empty() {
+        // One that nobody has named. What stands before it cannot be told from a longer `%topic%`.
+        orders.push("{prefix..}/WORD/{device}");
+        rules.push(ignore("{prefix..}/cmnd/+/+"));
+    }
+    for order in orders {
+        let topic = |word: &str, last: &str| {
+            below(prefix, &format!("{}/{last}", order.replace("WORD", word)))
+        };
+        rules.extend(tele(|last| topic("tele", last)));
+        rules.extend(stat(|last| topic("stat", last)));
+    }
+    rules
+}
+
+fn tele(topic: impl Fn(&str) -> String) -> Vec<Ruled> {
+    let mut rules = Vec::new();
+    for last in ["SENSOR", "RESULT"] {
+        rules.push((take(&topic(last), "tasmota", sensors()), Some(sensor as Look)));
+    }
+    rules.push((take(&topic("STATE"), "tasmota_state", state()), None));
+    rules.push((take(&topic("LWT"), "tasmota_state", state()), Some(availability as Look)));
+    for last in ["INFO1", "INFO2", "INFO3", "LOGGING", "HASS_STATE", "UPTIME"] {
+        rules.push(ignore(&topic(last)));
+    }
+    rules
+}
+
+/// `POWER1` is a state; what else comes under `stat/` answers commands.
+fn stat(topic: impl Fn(&str) -> String) -> Vec<Ruled> {
+    let mut rules = Vec::new();
+    for last in ["STATUS8", "STATUS10"] {
+        rules.push((take(&topic(last), "tasmota", sensors()), None));
+    }
+    for last in ["STATE", "STATUS11"] {
+        rules.push((take(&topic(last), "tasmota_state", state()), None));
+    }
+    let numbered = |name: &str, most: usize| {
+        let numbered = (0..=most).map(|number| format!("{name}{number}"));
+        iter::once(name.to_owned()).chain(numbered).collect::<Vec<_>>()
+    };
+    for last in numbered("POWER", RELAYS) {
+        let rule = Rule { format: Format::Plain, ..take(&topic(&last), "tasmota_state", state()) };
+        rules.push((rule, Some(power as Look)));
+    }
+    for last in numbered("STATUS", 15) {
+        if !["STATUS8", "STATUS10", "STATUS11"].contains(&last.as_str()) {
+            rules.push(ignore(&topic(&last)));
         }
     }
-    for topic in ["stat/{device}/", "{device}/stat/"] {
-        for last in ["STATUS8", "STATUS10"] {
-            rules.push((take(&format!("{topic}{last}"), "tasmota", sensors()), None));
-        }
-        for last in ["STATE", "STATUS11"] {
-            rules.push((take(&format!("{topic}{last}"), "tasmota_state", state()), None));
-        }
-        let other = take(&format!("{topic}{{field}}"), "tasmota_state", state());
-        rules.push((other, Some(answer as Look)));
+    for last in ["RESULT", "LOGGING", "UPGRADE"] {
+        rules.push(ignore(&topic(last)));
     }
     rules
 }
@@ -89,15 +130,21 @@ fn state() -> proto::Mapping {
     mapping(vec![Case { select: path("/StatusSTS"), ..state.clone() }, state])
 }
 
-/// `stat/+/POWER1` is a state; what else comes under `stat/` answers commands.
-fn answer(matched: &mut Matched<'_>, _payload: &[u8]) -> Seen {
-    let name = matched.field.unwrap_or_default();
-    let digits = |rest: &str| rest.bytes().all(|byte| byte.is_ascii_digit());
-    if name.strip_prefix("POWER").is_some_and(digits) {
-        matched.format = Format::Plain;
-        return Seen::Take;
+/// With `SetOption89` a device that is reached by radio has a topic of its own below its bridge's.
+fn sensor(matched: &mut Matched<'_>, payload: &[u8]) -> Seen {
+    let has = |key: &str| payload.windows(key.len()).any(|window| window == key.as_bytes());
+    let by_radio = ["\"ZbReceived\"", "\"ZbInfo\"", "\"LwReceived\"", "\"Device\":\"0x"];
+    if let Some((bridge, node)) = matched.tag("device").and_then(|device| device.rsplit_once('/'))
+        && !bridge.is_empty()
+        && by_radio.into_iter().any(has)
+    {
+        matched.set_tag("device", bridge);
+        matched.set_tag("node", node);
     }
-    let is_answer = name.strip_prefix("STATUS").is_some_and(digits)
-        || ["RESULT", "LOGGING", "UPGRADE"].contains(&name);
-    if is_answer { Seen::Nothing } else { Seen::NotOurs }
+    Seen::Take
+}
+
+fn power(matched: &mut Matched<'_>, _payload: &[u8]) -> Seen {
+    matched.value = matched.topic.rsplit('/').next().unwrap_or_default().into();
+    Seen::Take
 }

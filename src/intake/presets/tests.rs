@@ -20,10 +20,12 @@ fn by(topic: &str, payload: &str) -> Option<Preset> {
 #[test]
 fn every_rule_of_a_preset_is_one_that_an_operator_could_write() {
     for preset in Preset::ALL {
-        let rules = preset.rules();
+        let rules = rules(&[preset.usually()]);
         assert!(!rules.is_empty());
         assert!(rules.iter().all(|(rule, _)| rule.preset == Some(*preset)));
         Routes::with_presets(Vec::new(), &[*preset]).unwrap();
+        let prefix = "home/below".to_owned();
+        Routes::with_presets_below(Vec::new(), &[Below { preset: *preset, prefix }]).unwrap();
     }
     LazyLock::force(&ONLINE);
 }
@@ -72,6 +74,14 @@ fn no_payload_makes_a_look_panic() {
         "x/status/",
         "tele/x/LWT",
         "shellyx/online",
+        "/x/status/",
+        "a//sensor//state",
+        "a/b/fan/x/speed/state",
+        "a/b/debug",
+        "a//rpc",
+        "tele/a//SENSOR",
+        "tele//a/SENSOR",
+        "a/stat/b/POWER",
     ];
     for topic in topics {
         for payload in ["", "\0", "{", "{\"src\"", "\u{1b}[", "\u{1b}[m", "[", "é", "\"", "N:", ":"]

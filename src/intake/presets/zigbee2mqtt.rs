@@ -1,12 +1,12 @@
-//! Zigbee2MQTT: everything under `zigbee2mqtt/` but its bridge's own topics and commands. Friendly
+//! Zigbee2MQTT: everything below its base topic but its bridge's own topics and commands. Friendly
 //! names may hold slashes.
 
 use proto::mapping::{Case, Fields};
 
-use super::{Look, Ruled, Seen, availability, ignore, is_object, mapping, paths, take};
+use super::{Look, Ruled, Seen, availability, below, ignore, is_object, mapping, paths, take};
 use crate::intake::route::Matched;
 
-pub(super) fn rules() -> Vec<Ruled> {
+pub(super) fn rules(prefix: &str) -> Vec<Ruled> {
     let device = Case {
         // `last_seen` is not when a value was measured: what is only remembered comes again with it.
         times: Some(Vec::new()),
@@ -14,8 +14,8 @@ pub(super) fn rules() -> Vec<Ruled> {
         fields: Fields { drop_paths: paths(&["/device"]), ..Fields::default() },
         ..Case::default()
     };
-    let rule = take("zigbee2mqtt/{device..}", "zigbee2mqtt", mapping(vec![device]));
-    vec![ignore("zigbee2mqtt/bridge/#"), (rule, Some(look as Look))]
+    let rule = take(&below(prefix, "{device..}"), "zigbee2mqtt", mapping(vec![device]));
+    vec![ignore(&below(prefix, "bridge/#")), (rule, Some(look as Look))]
 }
 
 fn look(matched: &mut Matched<'_>, payload: &[u8]) -> Seen {

@@ -5,19 +5,21 @@
 //! the start: wildcards do not take them.
 
 mod pattern;
+mod problems;
 #[cfg(test)]
 mod tests;
 mod tree;
 pub(crate) mod zone;
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, cmp::Reverse, fmt};
 
 use proto::{Mapping, Precision, TimeLimits};
 
 use self::pattern::{Capture, Level};
+use self::problems::Problems;
 use self::tree::Tree;
 use super::Format;
-use super::presets::{Look, Preset, Seen};
+use super::presets::{self, Below, Look, Preset, Seen};
 
 pub(crate) use self::pattern::{field_name_problem, tag_name_problem, tag_value_problem};
 
@@ -144,8 +146,15 @@ impl Routes {
         Self::with_presets(rules, &[])
     }
 
-    /// Checks every rule and reports all that is wrong with them. The presets are tried after them.
+    /// As `with_presets_below`, each below its usual prefix.
     pub fn with_presets(rules: Vec<Rule>, presets: &[Preset]) -> Result<Self, Vec<RuleError>> {
+        let below: Vec<_> = presets.iter().map(|preset| preset.usually()).collect();
+        Self::with_presets_below(rules, &below)
+    }
+
+    /// Checks every rule and reports all that is wrong with them. The presets are tried after them:
+    /// first what begins with more words of its own, so that `home/zigbee2mqtt` comes before `home`.
+    pub fn with_presets_below(rules: Vec<Rule>, presets: &[Below]) -> Result<Self, Vec<RuleError>> {
         let mut routes = Self::default();
         let mut errors = Vec::new();
         for (number, rule) in rules.into_iter().enumerate() {
@@ -159,12 +168,10 @@ impl Routes {
             }));
             routes.own.add(compiled);
         }
-        for preset in presets {
-            for (rule, look) in preset.rules() {
-                let (compiled, problems) = compile(rule, &Table::default());
-                debug_assert!(problems.is_empty(), "{}: {problems:?}", compiled.rule);
-                routes.presets.add(Compiled { look, ..compiled });
-            }
+        let mut known: Vec<_> = presets::rules(presets).into_iter().map(compile_known).collect();
+        known.sort_by_key(|compiled| Reverse(compiled.words()));
+        for compiled in known {
+            routes.presets.add(compiled);
         }
         if errors.is_empty() { Ok(routes) } else { Err(errors) }
     }
@@ -193,6 +200,11 @@ impl Routes {
             None if topic.starts_with('$') => Route::Ignore(&self.system),
             None => Route::Take(unmatched(topic)),
         }
+    }
+
+    /// Whether a preset is on.
+    pub(super) fn has(&self, preset: Preset) -> bool {
+        self.presets.rules.iter().any(|compiled| compiled.rule.preset == Some(preset))
     }
 
     /// Whether one of the rules takes this topic, be it to drop it.
@@ -231,18 +243,12 @@ fn unmatched(topic: &str) -> Matched<'_> {
     }
 }
 
-type Problems = Vec<(Part, String)>;
-
 fn compile(rule: Rule, earlier: &Table) -> (Compiled, Problems) {
     let (levels, mut problems) = match pattern::parse(&rule.topic) {
         Ok(levels) => (levels, Vec::new()),
         Err(error) => (Vec::new(), vec![(Part::Topic(error.at), error.what)]),
     };
-    problems.extend(tag_problems(&rule, &levels));
-    problems.extend(found_tag_problems(&rule, &levels));
-    if let Some(problem) = measurement_problem(&rule, &levels) {
-        problems.push((Part::Measurement, problem));
-    }
+    problems.extend(problems::of(&rule, &levels));
     if !levels.is_empty()
         && let Some(number) = earlier.tree.cover(&levels)
     {
@@ -256,64 +262,26 @@ fn compile(rule: Rule, earlier: &Table) -> (Compiled, Problems) {
     (Compiled { rule, levels, look: None }, problems)
 }
 
-fn tag_problems(rule: &Rule, levels: &[Level]) -> Problems {
-    let mut problems = Vec::new();
-    for (at, (name, value)) in rule.tags.iter().enumerate() {
-        let mut problem = |what| problems.push((Part::Tag(name.clone()), what));
-        if let Some(what) = tag_name_problem(name) {
-            problem(what);
-        }
-        if let Some(what) = tag_value_problem(value) {
-            problem(what);
-        }
-        let is_captured = pattern::captures(levels)
-            .any(|capture| matches!(capture, Capture::Tag(tag) if **tag == **name));
-        if is_captured {
-            problem(format!("`{{{name}}}` is captured and set as well; one of them must go"));
-        }
-        if rule.tags.iter().take(at).any(|(earlier, _)| earlier == name) {
-            problem(format!("tag `{name}` is set twice"));
-        }
-    }
-    problems
+/// A preset's rule, which has no problems.
+fn compile_known((rule, look): presets::Ruled) -> Compiled {
+    let (compiled, problems) = compile(rule, &Table::default());
+    debug_assert!(problems.is_empty(), "{}: {problems:?}", compiled.rule);
+    Compiled { look, ..compiled }
 }
 
-/// Tags that are found in the payload.
-fn found_tag_problems(rule: &Rule, levels: &[Level]) -> Problems {
-    let Some(mapping) = &rule.mapping else { return Vec::new() };
-    let mut set: Vec<&str> = rule.tags.iter().map(|(name, _)| name.as_str()).collect();
-    set.extend(pattern::captures(levels).filter_map(|capture| match capture {
-        Capture::Tag(name) => Some(&**name),
-        Capture::Measurement | Capture::Field => None,
-    }));
-    let mut problems = Vec::new();
-    for case in &mapping.cases {
-        let mut given = set.clone();
-        let from = case.tags.iter().map(|(name, _)| (name, Part::TagFrom(name.clone())));
-        for (name, part) in from.chain(case.split.iter().map(|name| (name, Part::Split))) {
-            if let Some(what) = tag_name_problem(name) {
-                problems.push((part, what));
-            } else if given.contains(&name.as_str()) {
-                problems.push((part, format!("tag `{name}` is set twice")));
-            } else {
-                given.push(name);
-            }
-        }
-    }
-    problems
-}
-
-fn measurement_problem(rule: &Rule, levels: &[Level]) -> Option<String> {
-    let measurement = rule.measurement.as_deref()?;
-    if measurement.is_empty() || measurement.chars().any(char::is_control) {
-        return Some("a measurement must not be empty or hold control characters".into());
-    }
-    pattern::captures(levels)
-        .any(|capture| *capture == Capture::Measurement)
-        .then(|| "`{measurement}` is captured and set as well; one of them must go".into())
+/// The last so many levels, and what stands before them.
+fn split_last(text: &str, levels: usize) -> (&str, &str) {
+    let Some(nth) = levels.checked_sub(1) else { return (text, "") };
+    let slash = text.rmatch_indices('/').nth(nth).map(|(at, _)| at);
+    slash.and_then(|at| Some((text.get(..at)?, text.get(at + 1..)?))).unwrap_or((text, ""))
 }
 
 impl Compiled {
+    /// With how many levels of its own it begins.
+    fn words(&self) -> usize {
+        self.levels.iter().take_while(|level| matches!(level, Level::Literal(_))).count()
+    }
+
     /// `topic` must match.
     fn matched<'a>(&'a self, topic: &'a str) -> Matched<'a> {
         let mut matched = Matched {
@@ -330,12 +298,13 @@ impl Compiled {
             look: self.look,
         };
         let mut rest = topic;
-        for level in &self.levels {
-            let (text, after) = rest.split_once('/').unwrap_or((rest, ""));
-            match level {
-                Level::Capture(capture) => matched.capture(capture, text),
-                Level::CaptureTail(capture) => matched.capture(capture, rest),
-                Level::Literal(_) | Level::Any | Level::AnyTail => {}
+        for (nth, level) in self.levels.iter().enumerate() {
+            let (text, after) = match level {
+                Level::CaptureTail(_) => split_last(rest, self.levels.len() - nth - 1),
+                _ => rest.split_once('/').unwrap_or((rest, "")),
+            };
+            if let Level::Capture(capture) | Level::CaptureTail(capture) = level {
+                matched.capture(capture, text);
             }
             rest = after;
         }

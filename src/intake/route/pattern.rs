@@ -1,9 +1,9 @@
 //! A rule's topic, read: `garden/{device}/{field}`.
 //!
 //! A level is a literal, `+` (any one level), `#` (all that follows, nothing included), `{name}`
-//! (one level that is not empty, captured) or `{name..}` (all that follows and is not empty,
-//! captured). Captures are tags, but for `{measurement}` and `{field}`; `{device}` is the tag that
-//! says who sent it.
+//! (one level that is not empty, captured) or `{name..}` (one level or several, not empty, captured:
+//! the tail of a topic, or what stands before the levels that come after it). Captures are tags, but
+//! for `{measurement}` and `{field}`; `{device}` is the tag that says who sent it.
 
 /// Topics with more levels than this can only be matched by what ends in a tail.
 pub(super) const LEVELS_MAX: usize = 64;
@@ -24,6 +24,13 @@ pub(super) enum Capture {
     Measurement,
     Field,
     Tag(Box<str>),
+}
+
+impl Level {
+    /// It may stand for several levels. A topic has one such level at most.
+    pub(super) fn is_tail(&self) -> bool {
+        matches!(self, Self::AnyTail | Self::CaptureTail(_))
+    }
 }
 
 impl Capture {
@@ -62,10 +69,13 @@ pub(super) fn parse(topic: &str) -> Result<Vec<Level>, PatternError> {
         if levels.len() == LEVELS_MAX {
             return fail(at, format!("more than {LEVELS_MAX} levels; end in `{{rest..}}` or `#`"));
         }
-        if let Some(Level::AnyTail | Level::CaptureTail(_)) = levels.last() {
-            return fail(at, "nothing may come after `#` or `{name..}`".into());
+        if let Some(Level::AnyTail) = levels.last() {
+            return fail(at, "nothing may come after `#`".into());
         }
         let level = parse_level(text).map_err(|error| error.moved(at))?;
+        if level.is_tail() && levels.iter().any(Level::is_tail) {
+            return fail(at, "only one of a topic's levels can stand for several".into());
+        }
         if let Level::Capture(capture) | Level::CaptureTail(capture) = &level
             && captures(&levels).any(|earlier| earlier == capture)
         {
@@ -75,6 +85,16 @@ pub(super) fn parse(topic: &str) -> Result<Vec<Level>, PatternError> {
         at += text.len() + 1;
     }
     Ok(levels)
+}
+
+/// What stands before the level that may be several, that level, and what comes after it.
+pub(super) fn around_tail(levels: &[Level]) -> (&[Level], Option<&Level>, &[Level]) {
+    let at = levels.iter().position(Level::is_tail).unwrap_or(levels.len());
+    let (before, rest) = levels.split_at_checked(at).unwrap_or((levels, &[]));
+    match rest.split_first() {
+        Some((tail, after)) => (before, Some(tail), after),
+        None => (before, None, &[]),
+    }
 }
 
 pub(super) fn captures(levels: &[Level]) -> impl Iterator<Item = &Capture> {
@@ -142,7 +162,7 @@ fn parse_capture(inside: &str) -> Result<Level, PatternError> {
     }
     if let Some((at, found)) = name.char_indices().find(|(_, c)| !is_name_char(*c)) {
         let what = match found {
-            '.' => format!("did you mean `{{{}..}}`, the tail?", name.trim_end_matches('.')),
+            '.' => format!("did you mean `{{{}..}}`, several levels?", name.trim_end_matches('.')),
             '{' | '}' => "a capture is a whole level, between slashes".into(),
             other => format!("`{}` in a capture's name", other.escape_default()),
         };
@@ -267,12 +287,13 @@ mod tests {
             ("a/{{room}}", 2, "did you mean `{room}`?"),
             ("a/*", 2, "did you mean `+`?"),
             ("a/**", 2, "did you mean `#`?"),
-            ("a/{room...}", 7, "did you mean `{room..}`, the tail?"),
-            ("a/{room.}", 7, "did you mean `{room..}`, the tail?"),
+            ("a/{room...}", 7, "did you mean `{room..}`, several levels?"),
+            ("a/{room.}", 7, "did you mean `{room..}`, several levels?"),
             ("a/{the room}", 6, "` ` in a capture's name"),
             ("a/b+", 3, "`+` stands for a whole level, between slashes"),
-            ("a/#/b", 4, "nothing may come after `#` or `{name..}`"),
-            ("a/{x..}/b", 8, "nothing may come after `#` or `{name..}`"),
+            ("a/#/b", 4, "nothing may come after `#`"),
+            ("{x..}/b/{y..}", 8, "only one of a topic's levels can stand for several"),
+            ("a/{x..}/#", 8, "only one of a topic's levels can stand for several"),
             ("{a}/{b}/{a}", 8, "`{a}` is captured twice"),
             ("a/{time}", 3, "InfluxDB keeps `time` for itself"),
             ("a/b\u{7}", 3, "a control character"),

@@ -57,6 +57,63 @@ fn captures_become_tags_and_names() {
 }
 
 #[test]
+fn several_levels_may_stand_before_and_between_others() {
+    let routes = compile_all(&[
+        "tele/{device..}/SENSOR",
+        "{device..}/sensor/{field}/state",
+        "a/{x..}/b/{y}",
+        "$own/{device..}/t",
+    ]);
+    for (topic, shown) in [
+        ("tele/home/pow1/SENSOR", "tele/{device..}/SENSOR: mqtt,device=home/pow1 value"),
+        ("tele/pow1/SENSOR", "tele/{device..}/SENSOR: mqtt,device=pow1 value"),
+        ("h/a/p/sensor/t/state", "{device..}/sensor/{field}/state: mqtt,device=h/a/p t"),
+        ("/p/sensor/t/state", "{device..}/sensor/{field}/state: mqtt,device=/p t"),
+        ("sensor/sensor/t/state", "{device..}/sensor/{field}/state: mqtt,device=sensor t"),
+        ("a/1/2/b/3", "a/{x..}/b/{y}: mqtt,x=1/2,y=3 value"),
+        ("a/b/b/b", "a/{x..}/b/{y}: mqtt,x=b,y=b value"),
+        ("$own/a/b/t", "$own/{device..}/t: mqtt,device=a/b value"),
+        // Nothing for the tail.
+        ("tele/SENSOR", "default: mqtt,topic=tele/SENSOR value"),
+        ("tele//SENSOR", "default: mqtt,topic=tele//SENSOR value"),
+        ("sensor/t/state", "default: mqtt,topic=sensor/t/state value"),
+        ("/sensor/t/state", "default: mqtt,topic=/sensor/t/state value"),
+        ("a/b/b", "default: mqtt,topic=a/b/b value"),
+        // A broker's own, which wildcards do not take.
+        ("$SYS/sensor/t/state", "ignore by $..."),
+        ("h/sensor/$t/state", "{device..}/sensor/{field}/state: mqtt,device=h $t"),
+    ] {
+        assert_eq!(show(&routes, topic), shown, "{topic}");
+    }
+}
+
+#[test]
+fn a_rule_that_is_covered_from_the_end_is_told() {
+    let covered = |earlier: &str, later: &str| {
+        Routes::compile(vec![rule(earlier), rule(later)]).map_err(|errors| errors.len())
+    };
+    for (earlier, later) in [
+        ("{d..}/state", "a/{x..}/state"),
+        ("{d..}/state", "a/+/state"),
+        ("a/{d..}/{x}/state", "a/{d..}/b/state"),
+        ("#", "{d..}/state"),
+        ("{d..}", "{x..}/state"),
+    ] {
+        assert_eq!(covered(earlier, later).unwrap_err(), 1, "{earlier} {later}");
+    }
+    for (earlier, later) in [
+        ("a/{x..}/state", "{d..}/state"),
+        ("{d..}/state", "+/state"),
+        ("{d..}/state", "$a/b/state"),
+        ("{d..}/a/state", "{d..}/state"),
+        ("{d..}/state", "a/#"),
+        ("{d..}/{x}/state", "{d..}/state"),
+    ] {
+        covered(earlier, later).unwrap();
+    }
+}
+
+#[test]
 fn the_first_rule_that_matches_takes_it_however_special_a_later_one_is() {
     let routes = compile_all(&["a/+/c", "a/b/{field}", "a/#", "x/{device}/t", "x/y/+"]);
     for (topic, by) in [
@@ -144,6 +201,20 @@ fn ten_thousand_rules_are_searched_level_by_level() {
     assert!(routes.own.tree.visited(topic) <= 4, "{} nodes", routes.own.tree.visited(topic));
 }
 
+/// However many levels a topic has: a walk from its start, and few from its end.
+#[test]
+fn the_presets_cost_a_few_steps_a_message() {
+    let routes = Routes::with_presets(Vec::new(), Preset::ALL).unwrap();
+    for topic in ["a/b", "garden/bed3/soil/moisture", "home/attic/sensor/t/state", "tele/a/SENSOR"]
+    {
+        let deep = format!("{}{topic}", "x/".repeat(100));
+        for topic in [topic, deep.as_str()] {
+            let visited = routes.presets.tree.visited(topic);
+            assert!(visited <= 16, "{visited} nodes for {topic}");
+        }
+    }
+}
+
 /// MQTT's matching, written down the slow way.
 fn naive(levels: &[Level], topic: &[&str], is_first: bool) -> bool {
     let wild = |text: &str| !(is_first && text.starts_with('$'));
@@ -151,8 +222,10 @@ fn naive(levels: &[Level], topic: &[&str], is_first: bool) -> bool {
         ([] | [Level::AnyTail], []) => true,
         ([], [_, ..]) | ([_, ..], []) => false,
         ([Level::AnyTail, ..], [text, ..]) => wild(text),
-        ([Level::CaptureTail(_), ..], [text, rest @ ..]) => {
-            wild(text) && !(text.is_empty() && rest.is_empty())
+        ([Level::CaptureTail(_), after @ ..], [text, ..]) => {
+            let takes = |taken: &usize| !topic[..*taken].join("/").is_empty();
+            let fits = |taken: usize| naive(after, &topic[taken..], false);
+            wild(text) && (1..=topic.len()).filter(takes).any(fits)
         }
         ([level, levels @ ..], [text, rest @ ..]) => {
             let is_taken = match level {
@@ -173,13 +246,18 @@ fn any_topic() -> impl Strategy<Value = String> {
 
 fn any_pattern() -> impl Strategy<Value = String> {
     let level = prop::sample::select(vec!["a", "b", "", "$s", "+", "{x}", "a", "b"]);
-    let tail = prop::sample::select(vec!["", "", "/#", "/{y..}", "/+"]);
-    let whole = (prop::collection::vec(level, 1..4), tail).prop_map(|(levels, tail)| {
+    let tail = prop::sample::select(vec!["", "", "#", "{y..}", "+"]);
+    let whole = (prop::collection::vec(level, 1..4), tail, 0..5_usize);
+    let whole = whole.prop_map(|(levels, tail, place)| {
         // A name may be captured once only.
         let named = levels.iter().enumerate();
-        let levels: Vec<_> =
+        let mut levels: Vec<_> =
             named.map(|(at, level)| level.replace('x', &format!("x{at}"))).collect();
-        levels.join("/") + tail
+        let place = if tail == "{y..}" { place.min(levels.len()) } else { levels.len() };
+        if !tail.is_empty() {
+            levels.insert(place, tail.to_owned());
+        }
+        levels.join("/")
     });
     whole.prop_filter("not empty", |pattern| !pattern.is_empty())
 }

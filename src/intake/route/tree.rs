@@ -5,10 +5,19 @@
 //! and never the same node twice; it skips what holds no rule earlier than the one found. So its
 //! cost goes with the levels, not with the number of rules; only rules that mix literals and
 //! wildcards at many levels make it branch, and those are the operator's, not a device's.
+//!
+//! ```text
+//!  {device..}/tele/SENSOR   tele/{device..}/SENSOR    (root) --tele--> ( ) - -ends- -> ( ) --SENSOR--> tail
+//!                                                        ` - -ends- -> ( ) --SENSOR--> ( ) --tele--> tail
+//! ```
+//!
+//! Where more levels come after a rule's tail, they hang below the node of that tail, from the last one
+//! on, and are searched from the end of the topic: what they leave over is the tail. That is one walk
+//! more, no longer than such a rule, for each node that has tails of this kind.
 
 use std::{collections::HashMap, fmt};
 
-use super::pattern::Level;
+use super::pattern::{Level, around_tail};
 
 /// A rule's place in the order of rules.
 pub(super) type Number = usize;
@@ -27,6 +36,8 @@ struct Node {
     here: Option<Number>,
     any_tail: Option<Number>,
     captured_tail: Option<Number>,
+    /// Where a tail begins that more levels come after: those, from the end.
+    ends: Option<usize>,
 }
 
 impl Node {
@@ -39,6 +50,7 @@ impl Node {
             here: None,
             any_tail: None,
             captured_tail: None,
+            ends: None,
         }
     }
 }
@@ -59,33 +71,37 @@ impl Default for Tree {
 impl Tree {
     /// Rules must come in their order.
     pub(super) fn insert(&mut self, number: Number, levels: &[Level]) {
-        let mut at = 0;
-        for level in levels {
-            let fresh = self.nodes.len();
-            let Some(node) = self.nodes.get_mut(at) else { return };
-            node.least = node.least.min(number);
-            at = match level {
-                Level::Literal(text) => *node.literals.entry(text.clone()).or_insert(fresh),
-                Level::Any => *node.any.get_or_insert(fresh),
-                Level::Capture(_) => *node.captured.get_or_insert(fresh),
-                // Tails are last in their rule: nothing more to walk.
-                Level::AnyTail => {
-                    node.any_tail.get_or_insert(number);
-                    return;
-                }
-                Level::CaptureTail(_) => {
-                    node.captured_tail.get_or_insert(number);
-                    return;
-                }
-            };
-            if at == fresh {
-                self.nodes.push(Node::new());
-            }
+        let (before, tail, after) = around_tail(levels);
+        let mut at = before.iter().fold(0, |at, level| self.step(at, level, number));
+        if let Some(tail) = tail.filter(|_| !after.is_empty()) {
+            at = self.step(at, tail, number);
+            at = after.iter().rev().fold(at, |at, level| self.step(at, level, number));
         }
-        if let Some(node) = self.nodes.get_mut(at) {
-            node.least = node.least.min(number);
-            node.here.get_or_insert(number);
+        let Some(node) = self.nodes.get_mut(at) else { return };
+        node.least = node.least.min(number);
+        let place = match tail {
+            None => &mut node.here,
+            Some(Level::AnyTail) => &mut node.any_tail,
+            Some(_) => &mut node.captured_tail,
+        };
+        place.get_or_insert(number);
+    }
+
+    /// The node that a level leads to, made if it is not there; the rule lies in or below it.
+    fn step(&mut self, at: usize, level: &Level, number: Number) -> usize {
+        let fresh = self.nodes.len();
+        let Some(node) = self.nodes.get_mut(at) else { return at };
+        node.least = node.least.min(number);
+        let next = match level {
+            Level::Literal(text) => *node.literals.entry(text.clone()).or_insert(fresh),
+            Level::Any => *node.any.get_or_insert(fresh),
+            Level::Capture(_) => *node.captured.get_or_insert(fresh),
+            Level::AnyTail | Level::CaptureTail(_) => *node.ends.get_or_insert(fresh),
+        };
+        if next == fresh {
+            self.nodes.push(Node::new());
         }
+        next
     }
 
     /// The first rule that matches.
@@ -109,6 +125,9 @@ impl Tree {
         let wild = at != 0 || !rest.starts_with('$');
         found(node.any_tail.filter(|_| wild));
         found(node.captured_tail.filter(|_| wild && !rest.is_empty()));
+        if let Some(ends) = node.ends.filter(|_| wild) {
+            self.search_back(ends, Some(rest), first);
+        }
 
         let (level, after) = match rest.split_once('/') {
             Some((level, after)) => (level, Some(after)),
@@ -121,6 +140,27 @@ impl Tree {
         ];
         for way in ways.into_iter().flatten() {
             self.search(way, after, first);
+        }
+    }
+
+    /// The same from the topic's end. What is left over is the tail, and there must be something.
+    fn search_back(&self, at: usize, rest: Option<&str>, first: &mut Number) {
+        let Some(node) = self.nodes.get(at).filter(|node| node.least < *first) else { return };
+        let Some(rest) = rest else { return };
+        if let Some(number) = node.captured_tail.filter(|_| !rest.is_empty()) {
+            *first = number.min(*first);
+        }
+        let (before, level) = match rest.rsplit_once('/') {
+            Some((before, level)) => (Some(before), level),
+            None => (None, rest),
+        };
+        let ways = [
+            node.literals.get(level).copied(),
+            node.captured.filter(|_| !level.is_empty()),
+            node.any,
+        ];
+        for way in ways.into_iter().flatten() {
+            self.search_back(way, before, first);
         }
     }
 
@@ -149,7 +189,10 @@ impl Tree {
         found(node.any_tail.filter(|_| wild));
         // A level that may be empty may also be the last one, which leaves nothing to capture.
         found(node.captured_tail.filter(|_| wild && !is_empty));
-        if matches!(level, Level::AnyTail | Level::CaptureTail(_)) {
+        if let Some(ends) = node.ends.filter(|_| wild) {
+            self.cover_back(ends, levels, first);
+        }
+        if level.is_tail() {
             return;
         }
         let ways = [
@@ -161,25 +204,51 @@ impl Tree {
             self.search_cover(way, after, first);
         }
     }
+
+    fn cover_back(&self, at: usize, levels: &[Level], first: &mut Number) {
+        let Some(node) = self.nodes.get(at).filter(|node| node.least < *first) else { return };
+        let is_something = match levels {
+            [] | [Level::Any | Level::AnyTail] => false,
+            [Level::Literal(text)] => !text.is_empty(),
+            _ => true,
+        };
+        if let Some(number) = node.captured_tail.filter(|_| is_something) {
+            *first = number.min(*first);
+        }
+        let Some((level, before)) = levels.split_last().filter(|(level, _)| !level.is_tail())
+        else {
+            return;
+        };
+        let (is_empty, literal) = match level {
+            Level::Literal(text) => (text.is_empty(), Some(text)),
+            level => (*level == Level::Any, None),
+        };
+        let ways = [
+            literal.and_then(|text| node.literals.get(text)).copied(),
+            node.captured.filter(|_| !is_empty),
+            node.any,
+        ];
+        for way in ways.into_iter().flatten() {
+            self.cover_back(way, before, first);
+        }
+    }
 }
 
 #[cfg(test)]
 impl Tree {
     /// How many nodes a topic can reach, without the shortcut for rules already beaten.
     pub(super) fn visited(&self, topic: &str) -> usize {
-        let mut reached = vec![0];
-        let mut visited = 1;
-        for level in topic.split('/') {
-            reached = reached
-                .into_iter()
-                .flat_map(|at| {
-                    let node = &self.nodes[at];
-                    [node.literals.get(level).copied(), node.captured, node.any]
-                })
-                .flatten()
-                .collect();
-            visited += reached.len();
-        }
-        visited
+        let levels: Vec<_> = topic.split('/').collect();
+        self.reached(0, &levels, false)
+    }
+
+    fn reached(&self, at: usize, levels: &[&str], is_back: bool) -> usize {
+        let node = &self.nodes[at];
+        let ends = node.ends.map_or(0, |ends| self.reached(ends, levels, true));
+        let split = if is_back { levels.split_last() } else { levels.split_first() };
+        let Some((level, rest)) = split else { return 1 };
+        let ways = [node.literals.get(*level).copied(), node.captured, node.any];
+        let further = ways.into_iter().flatten().map(|way| self.reached(way, rest, is_back));
+        1 + ends + further.sum::<usize>()
     }
 }
