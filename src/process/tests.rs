@@ -1,7 +1,10 @@
-//! The steps in their order, and windows against a naive model.
+//! The steps in their order, and each of those that remember against a naive model.
 
+mod filters;
 mod life;
+mod many;
 mod model;
+mod moving;
 mod state;
 mod steps;
 

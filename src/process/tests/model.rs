@@ -69,11 +69,11 @@ impl Model {
     }
 }
 
-fn close(a: f64, b: f64) -> bool {
+pub(super) fn close(a: f64, b: f64) -> bool {
     (a - b).abs() <= 1e-9 * a.abs().max(b.abs()).max(1.0)
 }
 
-fn naive(values: &[(i64, f64)], function: Function) -> Option<f64> {
+pub(super) fn naive(values: &[(i64, f64)], function: Function) -> Option<f64> {
     let numbers: Vec<f64> = values.iter().map(|(_, value)| *value).collect();
     let count = f64::from(u32::try_from(numbers.len()).unwrap());
     let sum: f64 = numbers.iter().sum();
