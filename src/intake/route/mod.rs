@@ -26,6 +26,9 @@ pub(crate) use self::pattern::{field_name_problem, tag_name_problem, tag_value_p
 /// The field of a plain value that no rule gives a name.
 pub(super) const FIELD: &str = "value";
 
+/// Nodes that a message may visit in the tree of the rules: some 40 µs at most.
+const STEPS_MAX: usize = 1_000;
+
 /// One `[[rule]]`, as meant by its author; or one of a preset.
 #[derive(Clone, Debug, Default)]
 pub struct Rule {
@@ -158,7 +161,12 @@ impl Routes {
         let mut routes = Self::default();
         let mut errors = Vec::new();
         for (number, rule) in rules.into_iter().enumerate() {
-            let (compiled, problems) = compile(rule, &routes.own);
+            let (compiled, mut problems) = compile(rule, &routes.own);
+            let was_cheap = routes.own.tree.steps_max() <= STEPS_MAX;
+            routes.own.insert(&compiled.levels);
+            if was_cheap && routes.own.tree.steps_max() > STEPS_MAX {
+                problems.push((Part::Topic(0), too_many_ways(routes.own.tree.steps_max())));
+            }
             let topic = &compiled.rule.topic;
             errors.extend(problems.into_iter().map(|(part, what)| RuleError {
                 rule: number,
@@ -166,7 +174,7 @@ impl Routes {
                 part,
                 what,
             }));
-            routes.own.add(compiled);
+            routes.own.rules.push(compiled);
         }
         let mut known: Vec<_> = presets::rules(presets).into_iter().map(compile_known).collect();
         known.sort_by_key(|compiled| Reverse(compiled.words()));
@@ -190,7 +198,8 @@ impl Routes {
         }
     }
 
-    /// Costs a look-up per level of the topic, however many rules there are.
+    /// Costs a look-up per level of the topic, however many rules there are; more only where rules mix
+    /// words and wildcards at the same levels, and never more than `STEPS_MAX` (and few for presets).
     fn find<'a>(&'a self, topic: &'a str) -> Route<'a> {
         match self.own.find(topic).or_else(|| self.presets.find(topic)) {
             Some(compiled) if compiled.rule.drop && compiled.look.is_none() => {
@@ -214,12 +223,16 @@ impl Routes {
 }
 
 impl Table {
-    /// One without levels is wrong, and takes nothing.
     fn add(&mut self, compiled: Compiled) {
-        if !compiled.levels.is_empty() {
-            self.tree.insert(self.rules.len(), &compiled.levels);
-        }
+        self.insert(&compiled.levels);
         self.rules.push(compiled);
+    }
+
+    /// Those of the rule that comes next. One without levels is wrong, and takes nothing.
+    fn insert(&mut self, levels: &[Level]) {
+        if !levels.is_empty() {
+            self.tree.insert(self.rules.len(), levels);
+        }
     }
 
     fn find(&self, topic: &str) -> Option<&Compiled> {
@@ -260,6 +273,13 @@ fn compile(rule: Rule, earlier: &Table) -> (Compiled, Problems) {
         problems.push((Part::Topic(0), what));
     }
     (Compiled { rule, levels, look: None }, problems)
+}
+
+fn too_many_ways(steps: usize) -> String {
+    format!(
+        "with this rule a message may have to be compared {steps} times, which is more than \
+         {STEPS_MAX}: at too many levels some rules have a word where others have `+` or a capture"
+    )
 }
 
 /// A preset's rule, which has no problems.

@@ -201,6 +201,56 @@ fn ten_thousand_rules_are_searched_level_by_level() {
     assert!(routes.own.tree.visited(topic) <= 4, "{} nodes", routes.own.tree.visited(topic));
 }
 
+/// A rule for each way to have a word, a capture or `+` at each level: no rule can be left out, as
+/// each takes something that those before it do not.
+fn every_mixture(levels: u32, last: &str) -> Vec<Rule> {
+    let mixture = |n: usize| {
+        let level = |at: u32| match n / 3_usize.pow(levels - 1 - at) % 3 {
+            0 => format!("w{at}/"),
+            1 => format!("{{c{at}}}/"),
+            _ => "+/".to_owned(),
+        };
+        rule(&((0..levels).map(level).collect::<Vec<_>>().concat() + last))
+    };
+    (0..3_usize.pow(levels)).map(mixture).collect()
+}
+
+#[test]
+fn words_captures_and_wildcards_at_the_same_levels_cost_three_ways_each() {
+    for (levels, nodes) in [(0, 2), (1, 7), (2, 22), (3, 67), (4, 202), (5, 607)] {
+        let routes = Routes::compile(every_mixture(levels, "end")).unwrap();
+        let words = (0..levels).fold(String::new(), |words, at| format!("{words}w{at}/"));
+        let tree = &routes.own.tree;
+        assert_eq!(tree.visited(&format!("{words}end")), nodes, "{levels} levels");
+        assert_eq!(tree.steps_max(), nodes, "{levels} levels");
+        let no_word = "x/".repeat(levels as usize);
+        assert!(tree.visited(&format!("{no_word}end")) <= nodes, "{levels} levels");
+    }
+}
+
+#[test]
+fn ten_thousand_rules_that_would_make_a_message_dear_are_refused() {
+    let mut rules = every_mixture(8, "end");
+    let more = 10_000 - rules.len();
+    rules.extend((0..more).map(|n| rule(&format!("site/{n}/{{device}}/t"))));
+    let errors = Routes::compile(rules).unwrap_err();
+    let shown: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    assert_eq!(shown.len(), 1, "it is said once: {shown:?}");
+    assert!(shown[0].contains("more than 1000: at too many levels some rules"), "{shown:?}");
+    assert!(shown[0].starts_with("rule ") && shown[0].contains("w0/"), "{shown:?}");
+
+    // Mixed at three levels, as somebody may do it, ten thousand are few steps.
+    let rules = (0..10_000).map(|n| match n % 3 {
+        0 => rule(&format!("site{}/dev{n}/t", n % 100)),
+        1 => rule(&format!("site{}/{{device}}/t{n}", n % 100)),
+        _ => rule(&format!("+/{{device}}/u{n}")),
+    });
+    let routes = Routes::compile(rules.collect()).unwrap();
+    let tree = &routes.own.tree;
+    assert!(tree.steps_max() <= 10, "{}", tree.steps_max());
+    assert_eq!(show(&routes, "site0/x/u9998"), "+/{device}/u9998: mqtt,device=x value");
+}
+
 /// However many levels a topic has: a walk from its start, and few from its end.
 #[test]
 fn the_presets_cost_a_few_steps_a_message() {
@@ -279,6 +329,7 @@ proptest! {
             let texts: Vec<_> = topic.split('/').collect();
             let expected = parsed.iter().position(|levels| naive(levels, &texts, true));
             prop_assert_eq!(tree.find(&topic), expected, "{} in {:?}", topic, patterns);
+            prop_assert!(tree.visited(&topic) <= tree.steps_max(), "{} in {:?}", topic, patterns);
         }
     }
 
