@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use journal::{Journal, Mark, Options, OutputId, Start, testing};
-use proto::{Kind, ReadingRef, Time, ValueRef, frame};
+use proto::{Kind, ReadingRef, Time, TimeLimits, ValueRef, WhenBeyond, frame};
 use tokio::time::timeout;
 
 use super::route::Rule;
@@ -43,6 +43,11 @@ struct House {
 }
 
 fn house(limits: Limits) -> House {
+    let drop_rule = Rule { topic: "cmnd/#".into(), drop: true, ..Rule::default() };
+    house_with(limits, Routes::compile(vec![drop_rule]).unwrap())
+}
+
+fn house_with(limits: Limits, routes: Routes) -> House {
     let dir = tempfile::tempdir().unwrap();
     let options = Options {
         bytes_max: 16 << 20,
@@ -52,8 +57,6 @@ fn house(limits: Limits) -> House {
     };
     let (held, disk) = testing::HeldDisk::new(dir.path());
     let (journal, appender, _) = journal::open_with(held, &options).unwrap();
-    let drop_rule = Rule { topic: "cmnd/#".into(), drop: true, ..Rule::default() };
-    let routes = Routes::compile(vec![drop_rule]).unwrap();
     let clock = Arc::new(SettableClock::at(NOW));
     let intake = Intake::new(appender, routes, limits, Vec::new(), clock);
     House { intake, journal, disk, _dir: dir }
@@ -205,6 +208,87 @@ async fn the_budget_is_held_until_durable_and_a_wait_given_up_breaks_the_mark() 
         }
     };
     timeout(SOON, all_free).await.unwrap();
+}
+
+/// Refused for its time: not in the journal, but in the dead letters with its reason, and counted as
+/// refused and as beyond. What is kept or stamped is counted as beyond only.
+#[tokio::test]
+async fn what_is_refused_for_its_time_lies_in_the_dead_letters_and_is_counted() {
+    let limits = |past, future| TimeLimits {
+        past_max: Duration::from_hours(1),
+        past,
+        future_max: Duration::from_mins(1),
+        future,
+    };
+    let (keep, stamp, reject) = (WhenBeyond::Keep, WhenBeyond::Stamp, WhenBeyond::Reject);
+    let rule = |topic: &str, times| Rule { topic: topic.into(), times, ..Rule::default() };
+    let rules = vec![
+        rule("kept/#", Some(limits(keep, keep))),
+        rule("stamped/#", Some(limits(stamp, stamp))),
+        rule("past/#", Some(limits(reject, keep))),
+        rule("all/#", None),
+    ];
+    let house = house_with(
+        Limits { times: limits(reject, reject), ..Limits::default() },
+        Routes::compile(rules).unwrap(),
+    );
+    let hour = 3_600_000_000_000;
+    let (long_ago, ahead) = (NOW - hour - 1, NOW + hour / 60 + 1);
+    let line = |at: i64| format!("m v=1 {at}").into_bytes();
+    let json = |at: i64| format!("{{\"v\":1,\"ts\":{at}}}").into_bytes();
+
+    let mut mark = Mark::new();
+    let mut gather = house.gather();
+    for (topic, payload, readings, refused) in [
+        ("all/a", line(long_ago), 0, 1),
+        ("all/b", json(ahead), 0, 1),
+        ("past/c", line(long_ago), 0, 1),
+        ("past/d", line(ahead), 1, 0),
+        ("kept/e", json(long_ago), 1, 0),
+        ("stamped/f", line(ahead), 1, 0),
+        // On the limit it is not beyond.
+        ("all/g", [line(NOW - hour), b"\n".to_vec(), line(NOW + hour / 60)].concat(), 2, 0),
+        // One of several.
+        ("all/h", [line(NOW), b"\n".to_vec(), line(ahead)].concat(), 1, 1),
+    ] {
+        let outcome = gather.message(topic, &payload);
+        assert_eq!((outcome.readings, outcome.refused), (readings, refused), "{topic}");
+    }
+    house.intake.submit(gather.seal(mark.ticket())).await.unwrap();
+    timeout(SOON, mark.moved()).await.unwrap().unwrap();
+
+    let mut rejects = house.journal.rejects().unwrap();
+    let lease = timeout(SOON, rejects.next()).await.unwrap().unwrap();
+    let letters = lease.frame.rejected().map(Result::unwrap);
+    let letters: Vec<_> = letters
+        .map(|it| format!("{} {}: {} <- {:?}", it.topic, it.kind, it.reason, text(it.bytes)))
+        .collect();
+    let (back, on) = ("its time is 60 min back, more than `past_max`", "more than `future_max`");
+    assert_eq!(
+        letters,
+        [
+            format!("all/a past: {back} <- \"m v=1 {long_ago}\""),
+            format!("all/b future: its time is 60 s ahead, {on} <- {:?}", text(&json(ahead))),
+            format!("past/c past: {back} <- \"m v=1 {long_ago}\""),
+            format!("all/h future: its time is 60 s ahead, {on} <- \"m v=1 {ahead}\""),
+        ]
+    );
+
+    let mqtt = house.intake.stats().source(SourceKind::Mqtt);
+    assert_eq!((mqtt.refused(Kind::Past).get(), mqtt.refused(Kind::Future).get()), (2, 2));
+    assert_eq!((mqtt.past.get(), mqtt.future.get()), (3, 4), "kept and stamped ones too");
+    let books = house.journal.status().books;
+    assert_eq!((books.journaled, books.refused, books.rejected), (6, 4, 4));
+    assert_eq!(mqtt.received.get(), books.journaled + books.refused);
+    let lines = house.journaled(6).await;
+    let stamped: Vec<_> = lines.iter().filter(|line| line.ends_with('*')).collect();
+    assert_eq!(stamped, [&format!("m v=1 {NOW}*")]);
+    let at = |at: i64| lines.iter().filter(|line| line.ends_with(&format!(" {at}"))).count();
+    assert_eq!((at(long_ago), at(ahead)), (1, 1), "those that were to be kept: {lines:?}");
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
 }
 
 /// The largest submission that a gather can seal is one that the journal takes.
