@@ -18,8 +18,9 @@ use tokio::{
     time::{Duration, Instant, timeout},
 };
 
+use super::described::{self, Described};
 use super::explain;
-use super::route::{Routes, Rule};
+use super::route::{Route, Routes, Rule};
 
 /// Watchers at the same time.
 const WATCHERS_MAX: usize = 8;
@@ -52,6 +53,9 @@ pub struct Seen {
     /// Metrics that are kept until a birth explains their aliases.
     #[serde(default)]
     pub held: u32,
+    /// What discovery says of the values of this topic.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub described: Vec<described::Told>,
 }
 
 /// What a watcher asks for.
@@ -98,7 +102,7 @@ pub struct Watch {
 }
 
 /// A payload on its way through the intake.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Payload<'a> {
     pub(super) source: &'a str,
     pub(super) topic: &'a str,
@@ -110,6 +114,8 @@ pub(super) struct Payload<'a> {
     pub(super) rejects: &'a Rejects,
     /// Metrics that wait for a birth.
     pub(super) held: u32,
+    /// Looked at only if somebody wants to know.
+    pub(super) described: &'a Described,
 }
 
 impl Watchers {
@@ -216,12 +222,17 @@ fn compile(filter: &str) -> Result<Routes, String> {
 fn told(payload: &Payload<'_>) -> Seen {
     let (lines, mut refused) = explain::points(payload.readings);
     refused.extend(explain::refusals(payload.rejects));
+    let route = payload.routes.map(|routes| routes.route(payload.topic, payload.bytes));
+    let described = match &route {
+        Some(Route::Take(matched)) if !lines.is_empty() => {
+            payload.described.of(payload.source, payload.topic, &matched.value)
+        }
+        _ => Vec::new(),
+    };
     let mut seen = Seen {
         source: payload.source.to_owned(),
         topic: payload.topic.to_owned(),
-        rule: payload.routes.map_or_else(String::new, |routes| {
-            explain::rule(&routes.route(payload.topic, payload.bytes))
-        }),
+        rule: route.as_ref().map_or_else(String::new, explain::rule),
         filtered: lines.is_empty() && refused.is_empty() && payload.held == 0,
         held: payload.held,
         ..Seen::default()
@@ -237,6 +248,11 @@ fn told(payload: &Payload<'_>) -> Seen {
                 None => seen.more += 1,
             }
         }
+    }
+    for told in described {
+        let Some(left) = room.checked_sub(told.to_string().len()) else { break };
+        room = left;
+        seen.described.push(told);
     }
     seen
 }
@@ -277,6 +293,7 @@ mod tests {
             readings: readings.bytes(),
             rejects: &rejects,
             held: 0,
+            described: &Described::default(),
         });
     }
 
@@ -374,6 +391,35 @@ mod tests {
     }
 
     #[test]
+    fn what_discovery_says_is_told_beside_points_and_only_there() {
+        let described = Described::default();
+        let config = br#"{"stat_t":"a/b","unit_of_meas":"V"}"#;
+        described.hear(&journal::Source::from("mqtt"), "x/config", config);
+        let mut readings = Readings::new(Limits::default());
+        let mut rejects = Rejects::default();
+        let context = proto::Context::bare(Timestamp::from_nanos(7));
+        proto::line::decode(b"m value=21.5 7", &context, &mut readings, &mut rejects);
+        let payload = Payload {
+            source: "mqtt",
+            topic: "a/b",
+            bytes: b"m value=21.5 7",
+            routes: Some(&Routes::default()),
+            readings: readings.bytes(),
+            rejects: &rejects,
+            held: 0,
+            described: &described,
+        };
+        let shown = |payload: &Payload<'_>| -> Vec<String> {
+            told(payload).described.iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(shown(&payload), ["value: V"]);
+        assert_eq!(shown(&Payload { topic: "a/c", ..payload }), [""; 0]);
+        assert_eq!(shown(&Payload { readings: &[], topic: "a/b", ..payload }), [""; 0]);
+        // The path of an endpoint is no topic.
+        assert_eq!(shown(&Payload { routes: None, ..payload }), [""; 0]);
+    }
+
+    #[test]
     fn an_empty_payload_is_told_as_filtered() {
         let rejects = Rejects::default();
         let payload = Payload {
@@ -384,6 +430,7 @@ mod tests {
             readings: &[],
             rejects: &rejects,
             held: 0,
+            described: &Described::default(),
         };
         assert!(told(&payload).filtered);
         assert!(!told(&Payload { held: 1, ..payload }).filtered);
