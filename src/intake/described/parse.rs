@@ -8,101 +8,111 @@
 //!
 //! Anything else in it is skipped, and what is no text where one belongs is not said. An entity without a
 //! state topic, or of which nothing is said, gives nothing and is no fault. A document that is broken
-//! anywhere says nothing at all: no reading is lost with it, so none of what ADR 1 asks of a scanner
-//! is needed here.
+//! anywhere says nothing at all: no reading is lost with it.
 
-use std::{borrow::Cow, fmt, marker::PhantomData};
+use std::borrow::Cow;
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
-};
+use proto::json;
 
 use super::{Description, MESSAGE_MAX, Said, TEXT_BYTES_MAX, TOPIC_BYTES_MAX, Words, template};
 
 /// What a message says; as little as it likes to.
 pub(super) fn read(payload: &[u8]) -> Said {
-    let unreadable = Said { refused: 1, ..Said::default() };
-    // A list of values would pass for an object with its keys left out.
-    if !payload.trim_ascii_start().starts_with(b"{") {
-        return unreadable;
+    let mut document = Document::default();
+    if json::texts(payload, |keys, text| document.text(keys, text)).is_err() {
+        return Said { refused: 1, ..Said::default() };
     }
-    let (Ok(root), Ok(device)) =
-        (serde_json::from_slice::<Entity<'_>>(payload), serde_json::from_slice(payload))
-    else {
-        return unreadable;
-    };
-    let Device { device: Named { name }, components } = device;
-    let Some(Components { entities, refused }) = components else {
-        let mut said = Said::default();
-        said.add(&root, &name);
-        return said;
-    };
+    let Document { root, device, component, components, refused } = document;
     let mut said = Said { refused, ..Said::default() };
-    for entity in entities {
-        said.add(&entity.below(&root), &name);
+    if component.is_none() {
+        said.add(&root, &device);
+    }
+    for entity in components {
+        said.add(&entity.below(&root), &device);
     }
     said
 }
 
-/// What concerns one value.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+/// What concerns one value. Empty: not said.
+#[derive(Debug, Default)]
 struct Entity<'p> {
     /// Stands for `~` at either end of a topic.
-    #[serde(rename = "~", borrow)]
-    base: Text<'p>,
-    #[serde(alias = "stat_t", borrow)]
-    state_topic: Text<'p>,
-    #[serde(alias = "val_tpl", borrow)]
-    value_template: Text<'p>,
-    #[serde(alias = "unit_of_meas", borrow)]
-    unit_of_measurement: Text<'p>,
-    #[serde(alias = "dev_cla", borrow)]
-    device_class: Text<'p>,
-    #[serde(alias = "stat_cla", borrow)]
-    state_class: Text<'p>,
-    #[serde(borrow)]
-    name: Text<'p>,
+    base: Cow<'p, str>,
+    state_topic: Cow<'p, str>,
+    value_template: Cow<'p, str>,
+    unit: Cow<'p, str>,
+    device_class: Cow<'p, str>,
+    state_class: Cow<'p, str>,
+    name: Cow<'p, str>,
 }
 
-/// The rest of the same message: whose value it is, and all of them if it is about the device.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Device<'p> {
-    #[serde(alias = "dev", borrow)]
-    device: Named<'p>,
-    #[serde(alias = "cmps", borrow)]
-    components: Option<Components<'p>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Named<'p> {
-    #[serde(borrow)]
-    name: Text<'p>,
-}
-
+/// The texts of a message that say something here.
 #[derive(Debug, Default)]
-struct Components<'p> {
-    entities: Vec<Entity<'p>>,
-    /// Those that are too many.
+struct Document<'p> {
+    root: Entity<'p>,
+    /// The device's name.
+    device: Cow<'p, str>,
+    /// Whose texts came last. `None`: the message is about one entity.
+    component: Option<Cow<'p, str>>,
+    components: Vec<Entity<'p>>,
+    /// Components that are too many.
     refused: u64,
 }
 
-/// Empty where there is no text.
-#[derive(Debug, Default)]
-struct Text<'p>(Cow<'p, str>);
+impl<'p> Document<'p> {
+    fn text(&mut self, keys: &[Cow<'p, str>], text: Cow<'p, str>) {
+        match keys {
+            [key] => self.root.set(key, text),
+            [device, name] if matches!(&**device, "device" | "dev") && name == "name" => {
+                self.device = text;
+            }
+            [all, id, key] if matches!(&**all, "components" | "cmps") => {
+                self.component_text(id, key, text);
+            }
+            _ => {}
+        }
+    }
+
+    fn component_text(&mut self, id: &Cow<'p, str>, key: &str, text: Cow<'p, str>) {
+        if self.component.as_ref() != Some(id) {
+            self.component = Some(id.clone());
+            if self.components.len() < MESSAGE_MAX {
+                self.components.push(Entity::default());
+            } else {
+                self.refused += 1;
+            }
+        }
+        if self.refused == 0
+            && let Some(entity) = self.components.last_mut()
+        {
+            entity.set(key, text);
+        }
+    }
+}
 
 impl<'p> Entity<'p> {
+    fn set(&mut self, key: &str, text: Cow<'p, str>) {
+        let place = match key {
+            "~" => &mut self.base,
+            "state_topic" | "stat_t" => &mut self.state_topic,
+            "value_template" | "val_tpl" => &mut self.value_template,
+            "unit_of_measurement" | "unit_of_meas" => &mut self.unit,
+            "device_class" | "dev_cla" => &mut self.device_class,
+            "state_class" | "stat_cla" => &mut self.state_class,
+            "name" => &mut self.name,
+            _ => return,
+        };
+        *place = text;
+    }
+
     /// What all components of a device share stands beside them.
     fn below(self, root: &Entity<'p>) -> Self {
-        let or = |own: Text<'p>, shared: &Text<'p>| {
-            if own.0.is_empty() { Text(shared.0.clone()) } else { own }
+        let or = |own: Cow<'p, str>, shared: &Cow<'p, str>| {
+            if own.is_empty() { shared.clone() } else { own }
         };
         // A base counts where it stands: that of the device for a topic of the device.
-        let base = if self.state_topic.0.is_empty() {
-            Text(root.base.0.clone())
+        let base = if self.state_topic.is_empty() {
+            root.base.clone()
         } else {
             or(self.base, &root.base)
         };
@@ -111,7 +121,7 @@ impl<'p> Entity<'p> {
 
     /// `None`: longer than a topic may be here.
     fn topic(&self) -> Option<String> {
-        let (base, topic) = (&*self.base.0, &*self.state_topic.0);
+        let (base, topic) = (&*self.base, &*self.state_topic);
         if base.len().max(topic.len()) > TOPIC_BYTES_MAX {
             return None;
         }
@@ -128,99 +138,20 @@ impl<'p> Entity<'p> {
 }
 
 impl Said {
-    fn add(&mut self, entity: &Entity<'_>, device: &Text<'_>) {
-        let Entity { unit_of_measurement, device_class, state_class, name, .. } = entity;
-        let texts = [unit_of_measurement, device_class, state_class, name, device];
-        if entity.state_topic.0.is_empty() || texts.iter().all(|text| text.0.is_empty()) {
+    fn add(&mut self, entity: &Entity<'_>, device: &Cow<'_, str>) {
+        let Entity { unit, device_class, state_class, name, .. } = entity;
+        let texts = [unit, device_class, state_class, name, device];
+        if entity.state_topic.is_empty() || texts.iter().all(|text| text.is_empty()) {
             return;
         }
-        let is_long = texts.iter().any(|text| text.0.len() > TEXT_BYTES_MAX);
+        let is_long = texts.iter().any(|text| text.len() > TEXT_BYTES_MAX);
         let Some(topic) = entity.topic().filter(|_| !is_long) else {
             self.refused += 1;
             return;
         };
-        let [unit, device_class, state_class, name, device] = texts.map(|it| it.0.to_string());
+        let [unit, device_class, state_class, name, device] = texts.map(ToString::to_string);
         let words = Words { unit, device_class, state_class, name, device };
-        let about = template::about(&entity.value_template.0);
+        let about = template::about(&entity.value_template);
         self.descriptions.push(Description { topic, about, words });
-    }
-}
-
-impl<'de: 'p, 'p> Deserialize<'de> for Components<'p> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Each<'p>(PhantomData<&'p ()>);
-        impl<'de: 'p, 'p> Visitor<'de> for Each<'p> {
-            type Value = Components<'p>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("components by their ids")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut components = Components::default();
-                while map.next_key::<IgnoredAny>()?.is_some() {
-                    if components.entities.len() < MESSAGE_MAX {
-                        components.entities.push(map.next_value()?);
-                    } else {
-                        map.next_value::<IgnoredAny>()?;
-                        components.refused += 1;
-                    }
-                }
-                Ok(components)
-            }
-        }
-        deserializer.deserialize_map(Each(PhantomData))
-    }
-}
-
-impl<'de: 'p, 'p> Deserialize<'de> for Text<'p> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Any<'p>(PhantomData<&'p ()>);
-        impl<'de: 'p, 'p> Visitor<'de> for Any<'p> {
-            type Value = Text<'p>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("anything")
-            }
-
-            fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Text(Cow::Borrowed(text)))
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Text(Cow::Owned(text.to_owned())))
-            }
-
-            fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
-                Ok(Text::default())
-            }
-
-            fn visit_bool<E: Error>(self, _: bool) -> Result<Self::Value, E> {
-                Ok(Text::default())
-            }
-
-            fn visit_u64<E: Error>(self, _: u64) -> Result<Self::Value, E> {
-                Ok(Text::default())
-            }
-
-            fn visit_i64<E: Error>(self, _: i64) -> Result<Self::Value, E> {
-                Ok(Text::default())
-            }
-
-            fn visit_f64<E: Error>(self, _: f64) -> Result<Self::Value, E> {
-                Ok(Text::default())
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                while seq.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Text::default())
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(Text::default())
-            }
-        }
-        deserializer.deserialize_any(Any(PhantomData))
     }
 }
