@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::gateway::At;
 use super::{Ending, say};
-use crate::app::status::{Clock, Journal, Output, Sparkplug, Status};
+use crate::app::status::{Clock, Descriptions, Journal, Output, Sparkplug, Status};
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -60,6 +60,10 @@ pub fn screen(status: &Status) -> String {
     ));
     if status.sparkplug.nodes > 0 {
         line(format_args!("{}", sparkplug_line(&status.sparkplug)));
+    }
+    let Descriptions { held, refused } = status.descriptions;
+    if held > 0 || refused > 0 {
+        line(format_args!("values   {held} described, {refused} descriptions not taken"));
     }
     line(format_args!("{}", clock_line(&status.clock)));
     for alarm in &status.alarms {
