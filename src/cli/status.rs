@@ -184,11 +184,13 @@ mod tests {
                 ..Output::default()
             }],
             alarms: vec!["output home: not delivering".into()],
+            descriptions: Descriptions { held: 3, refused: 1 },
             ..Status::default()
         };
         let screen = screen(&status);
         assert!(screen.contains("home") && screen.contains("backing off"), "{screen}");
         assert!(screen.contains("last error: 503"), "{screen}");
         assert!(screen.contains("ALARM    output home"), "{screen}");
+        assert!(screen.contains("values   3 described, 1 descriptions not taken"), "{screen}");
     }
 }

@@ -156,7 +156,9 @@ impl Nodes {
                 return;
             }
             info!(messages = forgotten.len(), "sparkplug: what waited was in the journal already");
-            forgotten.iter().for_each(|number| state.put(Record::Settled { number: *number }));
+            for number in &forgotten {
+                state.put(Record::Settled { number: *number });
+            }
             self.shown(&state);
             Wanted { upto: state.records, synced: true }
         };
