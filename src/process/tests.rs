@@ -1,5 +1,6 @@
 //! The steps in their order, and windows against a naive model.
 
+mod filters;
 mod life;
 mod model;
 mod state;
