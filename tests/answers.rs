@@ -3,11 +3,12 @@
 //!
 //! The ordinary ones are in `delivery.rs`.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use proto::Value;
 use simulator::faulty::{Answer, Behaviour, Faulty};
 use tidegate::output::Limits;
+use tokio::time::Instant;
 
 use super::delivery::{BEGIN, DEVICES, assert_all_there, database, round, v2, v3};
 use super::support::output::{Delivered, Delivery, quick, reading};

@@ -170,7 +170,19 @@ impl Reporter {
         if let Some(wanted) = command.strip_prefix("watch") {
             return self.watch(wanted);
         }
+        if let Some(asked) = command.strip_prefix("described") {
+            return Reply::Document(self.descriptions(asked));
+        }
         Reply::Document(self.document(command))
+    }
+
+    /// ` {"filter": "a/#", "from": 0}`, both optional.
+    fn descriptions(&self, asked: &str) -> String {
+        let asked = serde_json::from_str(asked).map_err(|error| error.to_string());
+        let page = asked.and_then(|asked| self.described.page(&asked));
+        let text =
+            page.and_then(|page| serde_json::to_string(&page).map_err(|error| error.to_string()));
+        text.unwrap_or_else(|problem| json!({ "error": problem }).to_string())
     }
 
     /// ` {"filter": "a/#", "refused": true}`, both optional.

@@ -227,7 +227,7 @@ impl Paint {
 }
 
 /// Without what would move a terminal's cursor, or end a comment.
-fn visible(text: &str) -> String {
+pub(super) fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }

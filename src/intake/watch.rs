@@ -216,7 +216,7 @@ impl Watch {
 }
 
 /// A filter is a rule of its own, which takes what it matches.
-fn compile(filter: &str) -> Result<Routes, String> {
+pub(super) fn compile(filter: &str) -> Result<Routes, String> {
     let rule = Rule { topic: filter.to_owned(), ..Rule::default() };
     Routes::compile(vec![rule])
         .map_err(|errors| errors.into_iter().map(|error| error.what).collect::<Vec<_>>().join("; "))

@@ -6,7 +6,7 @@ use std::{fs, time::Duration};
 use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Packet, QoS};
 use tokio::time::timeout;
 
-use super::{PATIENCE, gateway_with, watch::watch};
+use super::{PATIENCE, Said, gateway_with, tidegate, watch::watch};
 use crate::{
     reference::{bytes, payloads},
     support::{
@@ -24,6 +24,13 @@ const SHOWN: &str = "\n# temperature: °C, temperature; Temperature\n";
 fn example(topic: &str) -> Vec<u8> {
     let payloads = payloads("home-assistant-discovery.json");
     bytes(&payloads.iter().find(|payload| payload["topic"] == topic).unwrap()["payload"])
+}
+
+/// `tidegate status --described`.
+fn listed(gateway: &Gateway, more: &[&str]) -> Said {
+    let config = gateway.config_file();
+    let arguments = ["status", "-c", config.to_str().unwrap(), "--described"];
+    tidegate(arguments.iter().chain(more))
 }
 
 struct Device {
@@ -77,6 +84,21 @@ async fn what_a_device_says_of_its_values_is_shown_until_it_is_taken_back() {
     assert_eq!(gateway.count("tidegate_descriptions", &[]), 1);
     assert_eq!(gateway.count("tidegate_descriptions_refused_total", &[]), 1);
 
+    let shown = format!("{STATE}  (mqtt)\n    temperature: °C, temperature; Temperature\n");
+    for filter in [&[] as &[&str], &["homeassistant/#"]] {
+        let said = listed(&gateway, filter);
+        assert_eq!((said.code, said.out.as_str()), (0, shown.as_str()), "{said:?}");
+    }
+    let said = listed(&gateway, &["zigbee2mqtt/#"]);
+    assert_eq!((said.code, said.out.as_str()), (0, ""), "{said:?}");
+    let said = listed(&gateway, &["a/#/b"]);
+    assert_eq!((said.code, said.out.as_str()), (1, ""), "{said:?}");
+    let said = listed(&gateway, &["--json"]);
+    let document: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(document["total"], 1);
+    assert_eq!(document["descriptions"][0]["topic"], STATE);
+    assert_eq!(document["descriptions"][0]["unit"], "°C");
+
     device.publish(CONFIG, b"").await;
     assert_eq!(gateway.status().descriptions.held, 0);
     assert_eq!(gateway.status().books.refused, 0);
@@ -114,4 +136,37 @@ async fn what_a_broker_has_kept_of_it_is_shown_too_and_a_preset_that_is_off_take
         .await;
     let status = gateway.status();
     assert_eq!((status.descriptions.held, status.descriptions.refused), (0, 0));
+}
+
+/// Each has a topic of its own and texts as long as they may be: 9 MB, if somebody kept them all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_hostile_descriptions_take_no_more_room_than_they_may() {
+    let gateway = gateway_with(0);
+    let mut device = Device::connect(gateway.mqtt_port);
+    let text = "y".repeat(256);
+    let said = |n: u32, text: &str| {
+        let words = format!(r#""name":"{text}","dev_cla":"{text}","dev":{{"name":"{text}"}}"#);
+        let topic = format!("homeassistant/sensor/{n}/config");
+        (topic, format!(r#"{{"stat_t":"state/{n}",{words}}}"#))
+    };
+    // What the connection and the journal need is there before.
+    for n in 0..500 {
+        device.publish("elsewhere", said(n, &text).1.as_bytes()).await;
+    }
+    let rss_before = gateway.usage().rss_bytes;
+    for n in 0..10_000 {
+        let (topic, payload) = said(n, &text);
+        device.publish(&topic, payload.as_bytes()).await;
+    }
+    // Counts of what was filtered ride with the next reading.
+    device.publish(STATE, &example(STATE)).await;
+    let (status, rss) = (gateway.status(), gateway.usage().rss_bytes);
+    let (held, refused) = (status.descriptions.held, status.descriptions.refused);
+    assert_eq!(u64::try_from(held).unwrap() + refused, 10_000);
+    assert!(held > 1_000 && held < 2_000, "{held}");
+    assert!(rss <= rss_before + 5 * 1024 * 1024, "RSS {rss}, before {rss_before}");
+    assert_eq!((status.books.filtered, status.books.refused), (10_000, 0));
+    let said = listed(&gateway, &[]);
+    assert_eq!(i64::try_from(said.out.matches("; ").count()).unwrap(), held);
+    assert_eq!(said.code, 0);
 }

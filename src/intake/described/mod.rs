@@ -10,6 +10,7 @@
 //! unless somebody watches. Leaves out what survives a restart: brokers keep discovery, and devices
 //! publish it again. What is written in a description changes no reading.
 
+pub mod list;
 mod parse;
 mod template;
 #[cfg(test)]

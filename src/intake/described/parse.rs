@@ -53,7 +53,7 @@ struct Document<'p> {
     /// The device's name.
     device: Cow<'p, str>,
     /// Whose texts came last. `None`: the message is about one entity.
-    component: Option<Cow<'p, str>>,
+    component: Option<String>,
     components: Vec<Entity<'p>>,
     /// Components that are too many.
     refused: u64,
@@ -73,9 +73,9 @@ impl<'p> Document<'p> {
         }
     }
 
-    fn component_text(&mut self, id: &Cow<'p, str>, key: &str, text: Cow<'p, str>) {
-        if self.component.as_ref() != Some(id) {
-            self.component = Some(id.clone());
+    fn component_text(&mut self, id: &str, key: &str, text: Cow<'p, str>) {
+        if self.component.as_deref() != Some(id) {
+            self.component = Some(id.to_owned());
             if self.components.len() < MESSAGE_MAX {
                 self.components.push(Entity::default());
             } else {
@@ -111,11 +111,8 @@ impl<'p> Entity<'p> {
             if own.is_empty() { shared.clone() } else { own }
         };
         // A base counts where it stands: that of the device for a topic of the device.
-        let base = if self.state_topic.is_empty() {
-            root.base.clone()
-        } else {
-            or(self.base, &root.base)
-        };
+        let base =
+            if self.state_topic.is_empty() { root.base.clone() } else { or(self.base, &root.base) };
         Self { base, state_topic: or(self.state_topic, &root.state_topic), ..self }
     }
 
@@ -138,9 +135,9 @@ impl<'p> Entity<'p> {
 }
 
 impl Said {
-    fn add(&mut self, entity: &Entity<'_>, device: &Cow<'_, str>) {
+    fn add(&mut self, entity: &Entity<'_>, device: &str) {
         let Entity { unit, device_class, state_class, name, .. } = entity;
-        let texts = [unit, device_class, state_class, name, device];
+        let texts: [&str; 5] = [unit, device_class, state_class, name, device];
         if entity.state_topic.is_empty() || texts.iter().all(|text| text.is_empty()) {
             return;
         }
@@ -149,7 +146,7 @@ impl Said {
             self.refused += 1;
             return;
         };
-        let [unit, device_class, state_class, name, device] = texts.map(ToString::to_string);
+        let [unit, device_class, state_class, name, device] = texts.map(str::to_owned);
         let words = Words { unit, device_class, state_class, name, device };
         let about = template::about(&entity.value_template);
         self.descriptions.push(Description { topic, about, words });

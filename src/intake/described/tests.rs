@@ -241,6 +241,37 @@ fn one_message_one_topic_and_one_look_have_bounds_of_their_own() {
 }
 
 #[test]
+fn all_that_is_held_is_listed_in_pages_by_topic() {
+    let described = Described::default();
+    for n in (0..600).rev() {
+        let payload = format!(r#"{{"stat_t":"s/{n:03}","unit_of_meas":"V"}}"#);
+        described.hear(&source(), &format!("{n}/config"), payload.as_bytes());
+    }
+    described.hear(&source(), "x/config", br#"{"stat_t":"t","name":"n"}"#);
+    let page = |filter: Option<&str>, from: usize| {
+        described.page(&list::Asked { filter: filter.map(str::to_owned), from })
+    };
+    let first = page(None, 0).unwrap();
+    assert_eq!((first.descriptions.len(), first.total, first.next), (500, 601, Some(500)));
+    let second = page(None, 500).unwrap();
+    assert_eq!((second.descriptions.len(), second.total, second.next), (101, 601, None));
+    let topics = first.descriptions.iter().chain(&second.descriptions).map(|it| &it.topic);
+    assert!(topics.is_sorted());
+    let one = page(Some("s/+"), 599).unwrap();
+    assert_eq!((one.descriptions.len(), one.total, one.next), (1, 600, None));
+    let text = serde_json::to_string(&one.descriptions).unwrap();
+    let start = r#"[{"topic":"s/599","source":"mqtt","value":"","unit":"V","#;
+    assert!(text.starts_with(start), "{text}");
+    for beyond in [601, usize::MAX] {
+        assert_eq!(
+            (page(None, beyond).unwrap().next, page(Some("u"), 0).unwrap().total),
+            (None, 0)
+        );
+    }
+    assert!(page(Some("a/#/b"), 0).unwrap_err().contains('#'));
+}
+
+#[test]
 fn what_is_told_survives_json() {
     let words = Words { unit: "°C".into(), ..Words::default() };
     let told = Told { value: "t".into(), words };

@@ -62,7 +62,7 @@ fn goes_on(band: &deadband::Settings, last: Option<&(i64, Value)>, at: i64, now:
     at < *since || is_silent || has_moved
 }
 
-fn restarted(rig: Rig, settings: &Settings) -> Rig {
+fn restarted(rig: &Rig, settings: &Settings) -> Rig {
     Rig::of(Process::restore(settings.clone(), &rig.process.snapshot()).unwrap())
 }
 
@@ -76,7 +76,7 @@ proptest! {
         let mut last: BTreeMap<(usize, &str), (i64, Value)> = BTreeMap::new();
         for (n, (device, at, fields)) in all.iter().enumerate() {
             if n == restart {
-                rig = restarted(rig, &settings);
+                rig = restarted(&rig, &settings);
             }
             let mut wanted = Vec::new();
             for (name, value) in fields {
@@ -112,7 +112,7 @@ proptest! {
         let mut new: Vec<Sent> = Vec::new();
         for (n, one) in all.iter().map(few).enumerate() {
             if n == restart {
-                rig = restarted(rig, &settings);
+                rig = restarted(&rig, &settings);
             }
             let (device, at, fields) = &one;
             let is_known = new.iter().rev().take(readings_max).any(|known| *known == one);
@@ -144,7 +144,8 @@ fn thousands_of_series_have_their_windows() {
     assert_eq!(counts.len(), 3 * 5_000);
     assert!(counts.values().all(|count| *count == Value::Signed(10)));
     for ((device, at), sum) in sums {
-        let (device, first) = (device[1..].parse::<i64>().unwrap(), (at - NOON) / S);
+        let (device, first) =
+            (device.trim_start_matches('d').parse::<i64>().unwrap(), (at - NOON) / S);
         #[expect(clippy::cast_precision_loss, reason = "small")]
         let wanted = (first..first + 10).map(|second| (device + second) as f64).sum();
         assert_eq!(sum, Value::Float(wanted));
