@@ -9,6 +9,7 @@
 #![expect(unreachable_pub, reason = "`pub` says what a module offers to the others of this binary")]
 
 mod aborts;
+mod answers;
 mod backlog;
 mod backpressure;
 mod clients;

@@ -406,16 +406,26 @@ fn h1_home_assistant_states() {
 }
 
 #[test]
-fn h2_home_assistant_discovery_is_nothing() {
-    let mut seen = 0;
+fn h2_home_assistant_discovery_is_nothing_to_store_and_describes_values() {
+    let (mut seen, mut described) = (0, Vec::new());
     for payload in payloads("home-assistant-discovery.json") {
         let topic = payload["topic"].as_str().unwrap();
         if topic.ends_with("/config") {
-            expect_nothing("H2", topic, &bytes(&payload["payload"]));
+            let payload = bytes(&payload["payload"]);
+            expect_nothing("H2", topic, &payload);
+            described.extend(explained(topic, &payload).notes);
             seen += 1;
         }
     }
     assert!(seen >= 5);
+    for note in [
+        "describes `homeassistant/sensor/sensorBedroom/state`: temperature: °C, temperature; Temperature",
+        "describes `tasmota01/tele/SENSOR`: ENERGY.Yesterday: kWh, power; Tasmota ENERGY Yesterday",
+        "describes `zigbee2mqtt/Temperatur Balkon`: linkquality: lqi, measurement; Temperatur Balkon, Linkquality",
+    ] {
+        assert!(described.iter().any(|found| found == note), "H2: {note} is not in {described:#?}");
+    }
+    assert_eq!(explained("homeassistant/sensor/a/config", b"").notes, [""; 0]);
     expect_nothing("birth", "homeassistant/status", b"online");
     expect_nothing("unit", "homeassistant/sensor/attic/unit_of_measurement", b"\"C\"");
 }

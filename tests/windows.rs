@@ -85,7 +85,7 @@ fn moments() -> impl Iterator<Item = Duration> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_window_is_whole_after_sigkill_at_random_moments() {
-    let rounds = if is_long() { 100 } else { 8 };
+    let rounds = if is_long() { 100 } else { 20 };
     let mut rig = Rig::with_output("", TABLES).await;
     let base = nanos_ago(Duration::from_hours(12));
     let port = rig.gateway.http_port;

@@ -26,6 +26,7 @@ use super::metrics::{
 use super::status;
 use crate::collect::broker;
 use crate::intake::Intake;
+use crate::intake::described::Described;
 use crate::intake::sparkplug::{Nodes, stats::Stats};
 use crate::intake::stats::Stats as IntakeStats;
 use crate::intake::watch::Watchers;
@@ -46,6 +47,7 @@ pub(super) struct Reporter {
     fill: Arc<Mutex<Fill>>,
     intake: Arc<IntakeStats>,
     nodes: Arc<Nodes>,
+    described: Arc<Described>,
     /// What the books said before intake took anything.
     received_before: u64,
     inputs: Vec<Input>,
@@ -93,6 +95,7 @@ impl Reporter {
             received_before: received(&journal.status().books),
             intake: Arc::default(),
             nodes: Arc::default(),
+            described: Arc::default(),
             journal,
             journal_dir,
             fill,
@@ -114,8 +117,10 @@ impl Reporter {
     pub(super) fn intake(&mut self, intake: &Intake) {
         intake.stats().register(&mut self.registry);
         intake.nodes().stats().register(&mut self.registry);
+        intake.described().stats().register(&mut self.registry);
         self.intake = Arc::clone(intake.stats());
         self.nodes = Arc::clone(intake.nodes());
+        self.described = Arc::clone(intake.described());
         self.watchers = Arc::clone(intake.watchers());
     }
 
@@ -165,7 +170,19 @@ impl Reporter {
         if let Some(wanted) = command.strip_prefix("watch") {
             return self.watch(wanted);
         }
+        if let Some(asked) = command.strip_prefix("described") {
+            return Reply::Document(self.descriptions(asked));
+        }
         Reply::Document(self.document(command))
+    }
+
+    /// ` {"filter": "a/#", "from": 0}`, both optional.
+    fn descriptions(&self, asked: &str) -> String {
+        let asked = serde_json::from_str(asked).map_err(|error| error.to_string());
+        let page = asked.and_then(|asked| self.described.page(&asked));
+        let text =
+            page.and_then(|page| serde_json::to_string(&page).map_err(|error| error.to_string()));
+        text.unwrap_or_else(|problem| json!({ "error": problem }).to_string())
     }
 
     /// ` {"filter": "a/#", "refused": true}`, both optional.
@@ -235,6 +252,10 @@ impl Reporter {
                 booked: received(books).saturating_sub(self.received_before),
             },
             sparkplug: sparkplug(self.nodes.stats()),
+            descriptions: status::Descriptions {
+                held: self.described.stats().held.get(),
+                refused: self.described.stats().refused.get(),
+            },
             clock: self.clock.status(),
             alarms: self.raised().into_values().collect(),
         }

@@ -17,6 +17,8 @@ pub struct Status {
     #[serde(default)]
     pub sparkplug: Sparkplug,
     #[serde(default)]
+    pub descriptions: Descriptions,
+    #[serde(default)]
     pub clock: Clock,
     /// What is wrong now, in words; empty when all is well.
     pub alarms: Vec<String>,
@@ -99,6 +101,14 @@ pub struct Sparkplug {
     pub messages_waiting: i64,
     /// Refused in the end, at least in part.
     pub messages_given_up: u64,
+}
+
+/// What discovery messages say of values, held for whoever looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Descriptions {
+    pub held: i64,
+    /// Since the process began: no room, too long, or not readable.
+    pub refused: u64,
 }
 
 /// The clock that stamps what carries no time.

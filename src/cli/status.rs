@@ -1,10 +1,14 @@
-//! `tidegate status`: the running gateway on one screen.
+//! `tidegate status`: the running gateway on one screen; `--described`: what its devices say of their values.
 
 use std::fmt::Write as _;
 
-use super::gateway::At;
+use serde_json::json;
+
+use super::gateway::{At, Gateway};
+use super::watch::visible;
 use super::{Ending, say};
-use crate::app::status::{Clock, Journal, Output, Sparkplug, Status};
+use crate::app::status::{Clock, Descriptions, Journal, Output, Sparkplug, Status};
+use crate::intake::described::list::Page;
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -13,10 +17,21 @@ pub struct Arguments {
     /// Print the JSON document as it came.
     #[arg(long)]
     json: bool,
+    /// Show what discovery says of values, by their topics, instead; only of these topics if there is
+    /// a filter, for example `zigbee2mqtt/#`.
+    #[arg(long, value_name = "FILTER", num_args = 0..=1, default_missing_value = "#")]
+    described: Option<String>,
 }
 
 pub fn execute(arguments: &Arguments) -> anyhow::Result<Ending> {
-    let reply = match arguments.at.gateway().and_then(|gateway| gateway.ask_text("status")) {
+    let gateway = match arguments.at.gateway() {
+        Ok(gateway) => gateway,
+        Err(ending) => return Ok(ending),
+    };
+    if let Some(filter) = &arguments.described {
+        return describe(&gateway, filter, arguments.json);
+    }
+    let reply = match gateway.ask_text("status") {
         Ok(reply) => reply,
         Err(ending) => return Ok(ending),
     };
@@ -24,6 +39,34 @@ pub fn execute(arguments: &Arguments) -> anyhow::Result<Ending> {
         say(&reply);
     } else {
         say(&screen(&serde_json::from_str(&reply)?));
+    }
+    Ok(Ending::Ok)
+}
+
+/// All pages, a topic with the source of what is said of it and its values below. As JSON: a page a line.
+fn describe(gateway: &Gateway, filter: &str, as_json: bool) -> anyhow::Result<Ending> {
+    let mut from = Some(0);
+    let mut heading = String::new();
+    while let Some(at) = from {
+        let asked = json!({ "filter": filter, "from": at });
+        let reply = match gateway.ask_text(&format!("described {asked}")) {
+            Ok(reply) => reply,
+            Err(ending) => return Ok(ending),
+        };
+        let page: Page = serde_json::from_str(&reply)?;
+        if as_json {
+            say(&reply);
+        }
+        for listed in page.descriptions.iter().filter(|_| !as_json) {
+            let of = visible(&format!("{}  ({})", listed.topic, listed.source));
+            if of != heading {
+                say(&of);
+                heading = of;
+            }
+            say(&format!("    {}", visible(&listed.told.to_string())));
+        }
+        // Always further, whatever the answer: this has an end.
+        from = page.next.filter(|next| *next > at);
     }
     Ok(Ending::Ok)
 }
@@ -60,6 +103,10 @@ pub fn screen(status: &Status) -> String {
     ));
     if status.sparkplug.nodes > 0 {
         line(format_args!("{}", sparkplug_line(&status.sparkplug)));
+    }
+    let Descriptions { held, refused } = status.descriptions;
+    if held > 0 || refused > 0 {
+        line(format_args!("values   {held} described, {refused} descriptions not taken"));
     }
     line(format_args!("{}", clock_line(&status.clock)));
     for alarm in &status.alarms {
@@ -180,11 +227,13 @@ mod tests {
                 ..Output::default()
             }],
             alarms: vec!["output home: not delivering".into()],
+            descriptions: Descriptions { held: 3, refused: 1 },
             ..Status::default()
         };
         let screen = screen(&status);
         assert!(screen.contains("home") && screen.contains("backing off"), "{screen}");
         assert!(screen.contains("last error: 503"), "{screen}");
         assert!(screen.contains("ALARM    output home"), "{screen}");
+        assert!(screen.contains("values   3 described, 1 descriptions not taken"), "{screen}");
     }
 }

@@ -2,9 +2,11 @@
 //!
 //! What it prints is line protocol; all else stands behind `#`, a comment there. On a terminal
 //! refusals are red, and control characters, which come from devices, are made visible. The gateway
-//! never waits: what comes too fast is counted, and said.
+//! never waits: what comes too fast is counted, and said. What discovery says of a topic's values stands
+//! under its first point, and again when it has changed.
 
 use std::{
+    collections::HashMap,
     io::{self, BufRead, BufReader, IsTerminal, Write},
     os::unix::net::UnixStream,
     time::Duration,
@@ -16,7 +18,11 @@ use tokio::time::Instant;
 
 use super::gateway::At;
 use super::{Ending, complain};
+use crate::intake::described;
 use crate::intake::watch::Seen;
+
+/// Topics of which it is remembered what was shown of them.
+const DESCRIBED_MAX: usize = 4_096;
 
 const RED: &str = "\x1b[31m";
 const DIM: &str = "\x1b[2m";
@@ -53,6 +59,7 @@ pub fn execute(arguments: &Arguments) -> anyhow::Result<Ending> {
     let mut lines = Lines::new(stream, arguments.time);
     let mut out = io::stdout().lock();
     let paint = Paint::of(&out);
+    let mut described = DescribedBefore::default();
     let mut left = arguments.count;
     while left != Some(0) {
         let line = match lines.next()? {
@@ -63,14 +70,18 @@ pub fn execute(arguments: &Arguments) -> anyhow::Result<Ending> {
                 return Ok(Ending::TryAgain);
             }
         };
-        let told: Told = serde_json::from_slice(line)?;
+        let mut told: Told = serde_json::from_slice(line)?;
         if let Told::Error { error } = &told {
             complain(error);
             return Ok(Ending::Failed);
         }
         left = left.map(|left| left - u64::from(matches!(told, Told::Seen(_))));
-        let written =
-            if arguments.json { out.write_all(line) } else { paint.print(&mut out, &told) };
+        let written = if arguments.json {
+            out.write_all(line)
+        } else {
+            described.leave_news(&mut told);
+            paint.print(&mut out, &told)
+        };
         match written.and_then(|()| out.flush()) {
             // Whoever read has seen enough: `tidegate watch | head`.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
@@ -87,6 +98,28 @@ enum Told {
     Error { error: String },
     Missed { missed: u64 },
     Seen(Seen),
+}
+
+/// What was shown of topics' values.
+#[derive(Default)]
+struct DescribedBefore(HashMap<String, Vec<described::Told>>);
+
+impl DescribedBefore {
+    /// Takes away what was shown under an earlier point of the same topic.
+    fn leave_news(&mut self, told: &mut Told) {
+        let Told::Seen(seen) = told else { return };
+        if seen.described.is_empty() {
+            return;
+        }
+        if self.0.get(&seen.topic) == Some(&seen.described) {
+            seen.described.clear();
+            return;
+        }
+        if self.0.len() >= DESCRIBED_MAX {
+            self.0.clear();
+        }
+        self.0.insert(seen.topic.clone(), seen.described.clone());
+    }
 }
 
 /// Lines as they come, until time is up.
@@ -164,6 +197,9 @@ impl Paint {
                 writeln!(out, "{line}")?;
             }
         }
+        for described in &seen.described {
+            self.comment(out, DIM, &described.to_string())?;
+        }
         for refused in &seen.refused {
             self.comment(out, RED, &format!("refused: {refused}"))?;
         }
@@ -191,7 +227,7 @@ impl Paint {
 }
 
 /// Without what would move a terminal's cursor, or end a comment.
-fn visible(text: &str) -> String {
+pub(super) fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
@@ -220,8 +256,7 @@ mod tests {
             lines: vec![line.into()],
             refused: vec![refused.into()],
             more: 2,
-            filtered: false,
-            held: 0,
+            ..Seen::default()
         };
         serde_json::to_string(&seen).unwrap()
     }
@@ -242,6 +277,30 @@ mod tests {
         assert!(told.contains("# mqtt a\\u{1b}[2J: no rule"), "{told:?}");
         assert!(told.contains("m v=\"\\u{1b}]0;x\\u{7}\" 1\n"), "{told:?}");
         assert!(told.contains(&format!("{RED}# refused: no\\nway{RESET}\n")), "{told:?}");
+    }
+
+    /// Of the topic `a`, from a gateway that says so.
+    fn described(unit: &str) -> Told {
+        let described = format!("[{{\"value\":\"t\",\"unit\":\"{unit}\"}}]");
+        let text = seen("a", "m t=1 1", "x").replace("\"more\":2", "\"more\":0");
+        let text = text.replace(",\"held\":0", &format!(",\"held\":0,\"described\":{described}"));
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn what_is_known_of_values_stands_under_the_first_point_and_again_when_it_changed() {
+        let mut before = DescribedBefore::default();
+        let mut shown = |mut told: Told| {
+            before.leave_news(&mut told);
+            let mut out = Vec::new();
+            FILE.print(&mut out, &told).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert!(shown(described("°C")).contains("\nm t=1 1\n# t: °C\n"));
+        assert!(!shown(described("°C")).contains("°C"));
+        assert!(shown(described("a\\nb")).contains("\n# t: a\\nb\n"));
+        // An older gateway says nothing of it.
+        assert!(!shown(serde_json::from_str(&seen("a", "m t=1 1", "x")).unwrap()).contains("# t"));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use journal::Source;
 use proto::{Beyond, Readings, Rejects, TimeLimits, Timestamp, WhenBeyond, frame::Cursor, line};
 
+use super::described::{self, Described};
 use super::meaning::Meaning;
 use super::presets::{self, Below};
 use super::route::{Route, Routes};
@@ -19,7 +20,7 @@ pub struct Explained {
     pub rule: String,
     /// Line protocol, one point a line.
     pub lines: Vec<String>,
-    /// Times that are beyond a limit; what a setting could make of it.
+    /// Times that are beyond a limit; what a setting could make of it; what it says of other topics.
     pub notes: Vec<String>,
     /// What was refused, and why.
     pub problems: Vec<String>,
@@ -37,13 +38,24 @@ pub fn message(
 ) -> Explained {
     let route = routes.route(topic, payload);
     let rule = rule(&route);
-    let Route::Take(matched) = route else {
-        return Explained { rule, is_filtered: true, ..Explained::default() };
+    let matched = match route {
+        Route::Take(matched) => matched,
+        Route::Ignore(taken) => {
+            let is_discovery = presets::is_discovery(taken, topic);
+            let notes = if is_discovery { described::explained(payload) } else { Vec::new() };
+            return Explained { rule, notes, is_filtered: true, ..Explained::default() };
+        }
     };
     let prefix = matched.rule.is_none().then(|| other_prefix(routes, topic)).flatten();
-    let (nodes, source) = (Nodes::default(), Source::from("check"));
-    let (nodes, source) = (&nodes, &source);
-    let meaning = Meaning { routes, limits, site_tags, nodes, source, judges_times: true };
+    let meaning = Meaning {
+        routes,
+        limits,
+        site_tags,
+        nodes: &Nodes::default(),
+        described: &Described::default(),
+        source: &Source::from("check"),
+        judges_times: true,
+    };
     let times = matched.times.unwrap_or(limits.times);
     let limits = Limits { times, ..*limits };
     let mut held = 0;
@@ -75,6 +87,7 @@ pub fn body(format: Format, payload: &[u8], limits: &Limits, now: Timestamp) -> 
         limits,
         site_tags: &[],
         nodes: &Nodes::default(),
+        described: &Described::default(),
         source: &Source::from("check"),
         judges_times: true,
     };

@@ -398,9 +398,16 @@ impl Content {
             let watchers = intake.watchers();
             if watchers.is_watched() {
                 let (readings, rejects) = (scratch.bytes(), &self.rejects);
-                let bytes = payload;
-                let of = watch::Payload { source, topic, bytes, routes, readings, rejects, held };
-                watchers.saw(&of);
+                watchers.saw(&watch::Payload {
+                    source,
+                    topic,
+                    bytes: payload,
+                    routes,
+                    readings,
+                    rejects,
+                    held,
+                    described: intake.described(),
+                });
             }
             let passed = u32::try_from(self.passing).unwrap_or(u32::MAX).min(scratch.count());
             let rest = parts::after(scratch.bytes(), passed);

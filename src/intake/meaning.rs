@@ -7,6 +7,8 @@ use proto::sparkplug::Topic;
 use proto::{Context, Kind, Readings, Reason, Rejects, TimeLimits, Timestamp};
 
 use super::decode::{self, Named};
+use super::described::Described;
+use super::presets;
 use super::route::{FIELD, Matched, Route, Routes};
 use super::sparkplug::{Fate, Message, Nodes, Told};
 use super::{Body, Format, Limits};
@@ -23,6 +25,7 @@ pub(super) struct Meaning<'m> {
     /// Added to every reading that has no such tag from its route.
     pub(super) site_tags: &'m [(String, String)],
     pub(super) nodes: &'m Nodes,
+    pub(super) described: &'m Described,
     /// Who takes the payloads.
     pub(super) source: &'m Arc<str>,
     /// The clock is believed, so times in payloads can be compared with it.
@@ -41,7 +44,12 @@ impl<'m> Meaning<'m> {
     ) -> Option<Told> {
         match self.routes.route(topic, payload) {
             Route::Take(matched) => self.matched(matched, payload, arrival, out, bad),
-            Route::Ignore(_) => None,
+            Route::Ignore(rule) => {
+                if presets::is_discovery(rule, topic) {
+                    self.described.hear(self.source, topic, payload);
+                }
+                None
+            }
         }
     }
 

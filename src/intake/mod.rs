@@ -13,6 +13,7 @@
 mod budget;
 pub mod clock;
 pub mod decode;
+pub mod described;
 pub mod explain;
 mod gather;
 mod meaning;
@@ -38,6 +39,7 @@ use tokio::time::Instant;
 
 use self::budget::{Budget, Carried};
 use self::clock::{Arrival, Timekeeper};
+use self::described::Described;
 use self::meaning::Meaning;
 use self::resends::Resends;
 use self::route::Routes;
@@ -115,6 +117,7 @@ struct Shared {
     carried: Carried,
     resends: Resends,
     nodes: Arc<Nodes>,
+    described: Arc<Described>,
     watchers: Arc<Watchers>,
     stats: Arc<Stats>,
 }
@@ -163,6 +166,7 @@ impl Intake {
             carried: Carried::default(),
             resends: Resends::default(),
             nodes: Arc::default(),
+            described: Arc::default(),
             watchers: Arc::default(),
             stats: Arc::default(),
         };
@@ -210,6 +214,11 @@ impl Intake {
     /// What is known of Sparkplug's nodes.
     pub fn nodes(&self) -> &Arc<Nodes> {
         &self.shared.nodes
+    }
+
+    /// What discovery says of values.
+    pub fn described(&self) -> &Arc<Described> {
+        &self.shared.described
     }
 
     /// What senders may send again.
@@ -318,9 +327,9 @@ impl Intake {
     }
 
     fn meaning<'a>(&'a self, source: &'a Source, arrival: &Arrival) -> Meaning<'a> {
-        let Shared { routes, limits, site_tags, nodes, .. } = &*self.shared;
+        let Shared { routes, limits, site_tags, nodes, described, .. } = &*self.shared;
         let judges_times = arrival.is_believed();
-        Meaning { routes, limits, site_tags, nodes, source, judges_times }
+        Meaning { routes, limits, site_tags, nodes, described, source, judges_times }
     }
 
     fn now(&self) -> Timestamp {

@@ -6,6 +6,9 @@
 //!
 //! Leaves out whether a reading became durable: that is said to its sender, and by `status`.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicBool, AtomicU64, Ordering},
@@ -18,8 +21,9 @@ use tokio::{
     time::{Duration, Instant, timeout},
 };
 
+use super::described::{self, Described};
 use super::explain;
-use super::route::{Routes, Rule};
+use super::route::{Route, Routes, Rule};
 
 /// Watchers at the same time.
 const WATCHERS_MAX: usize = 8;
@@ -52,6 +56,9 @@ pub struct Seen {
     /// Metrics that are kept until a birth explains their aliases.
     #[serde(default)]
     pub held: u32,
+    /// What discovery says of the values of this topic.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub described: Vec<described::Told>,
 }
 
 /// What a watcher asks for.
@@ -98,7 +105,7 @@ pub struct Watch {
 }
 
 /// A payload on its way through the intake.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Payload<'a> {
     pub(super) source: &'a str,
     pub(super) topic: &'a str,
@@ -110,6 +117,8 @@ pub(super) struct Payload<'a> {
     pub(super) rejects: &'a Rejects,
     /// Metrics that wait for a birth.
     pub(super) held: u32,
+    /// Looked at only if somebody wants to know.
+    pub(super) described: &'a Described,
 }
 
 impl Watchers {
@@ -207,7 +216,7 @@ impl Watch {
 }
 
 /// A filter is a rule of its own, which takes what it matches.
-fn compile(filter: &str) -> Result<Routes, String> {
+pub(super) fn compile(filter: &str) -> Result<Routes, String> {
     let rule = Rule { topic: filter.to_owned(), ..Rule::default() };
     Routes::compile(vec![rule])
         .map_err(|errors| errors.into_iter().map(|error| error.what).collect::<Vec<_>>().join("; "))
@@ -216,12 +225,17 @@ fn compile(filter: &str) -> Result<Routes, String> {
 fn told(payload: &Payload<'_>) -> Seen {
     let (lines, mut refused) = explain::points(payload.readings);
     refused.extend(explain::refusals(payload.rejects));
+    let route = payload.routes.map(|routes| routes.route(payload.topic, payload.bytes));
+    let described = match &route {
+        Some(Route::Take(matched)) if !lines.is_empty() => {
+            payload.described.of(payload.source, payload.topic, &matched.value)
+        }
+        _ => Vec::new(),
+    };
     let mut seen = Seen {
         source: payload.source.to_owned(),
         topic: payload.topic.to_owned(),
-        rule: payload.routes.map_or_else(String::new, |routes| {
-            explain::rule(&routes.route(payload.topic, payload.bytes))
-        }),
+        rule: route.as_ref().map_or_else(String::new, explain::rule),
         filtered: lines.is_empty() && refused.is_empty() && payload.held == 0,
         held: payload.held,
         ..Seen::default()
@@ -238,158 +252,10 @@ fn told(payload: &Payload<'_>) -> Seen {
             }
         }
     }
+    for told in described {
+        let Some(left) = room.checked_sub(told.to_string().len()) else { break };
+        room = left;
+        seen.described.push(told);
+    }
     seen
-}
-
-#[cfg(test)]
-mod tests {
-    use proto::{Kind, Limits, Readings, Reason, Timestamp};
-
-    use super::*;
-    use crate::intake::Format;
-    use crate::intake::decode::{Named, decode};
-
-    /// A plain value on that topic.
-    fn show(watchers: &Watchers, topic: &str, payload: &str) {
-        let mut readings = Readings::new(Limits::default());
-        let mut rejects = Rejects::default();
-        let routes = Routes::default();
-        let context = proto::Context {
-            times: None,
-            measurement: "m",
-            tags: &[],
-            field: "value",
-            precision: None,
-            arrival: Timestamp::from_nanos(7),
-            device_required: false,
-            depth_max: 8,
-            keys_max: 8,
-            mapping: None,
-        };
-        let named = Named::default();
-        decode(Format::Auto, payload.as_bytes(), &context, named, &mut readings, &mut rejects);
-        readings.stamp(Timestamp::from_nanos(7));
-        watchers.saw(&Payload {
-            source: "mqtt",
-            topic,
-            bytes: payload.as_bytes(),
-            routes: Some(&routes),
-            readings: readings.bytes(),
-            rejects: &rejects,
-            held: 0,
-        });
-    }
-
-    fn only(filter: &str) -> Wanted {
-        Wanted { filter: Some(filter.to_owned()), refused: false }
-    }
-
-    async fn next(watch: &mut Watch) -> Seen {
-        match watch.next().await {
-            Some(Told::Seen(seen)) => seen,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_watcher_sees_what_its_filter_takes_and_nothing_else() {
-        let watchers = Watchers::default();
-        assert!(!watchers.is_watched());
-        let mut watch = watchers.watch(&only("a/+/t")).unwrap();
-        assert!(watchers.is_watched());
-        for topic in ["a/x/t", "a/x/u", "b/x/t", "a/y/t"] {
-            show(&watchers, topic, "21.5");
-        }
-        let seen = next(&mut watch).await;
-        assert_eq!((seen.topic.as_str(), seen.lines), ("a/x/t", vec!["m value=21.5 7".to_owned()]));
-        assert_eq!(next(&mut watch).await.topic, "a/y/t");
-        drop(watchers);
-        assert_eq!(watch.next().await, None);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn refusals_can_be_watched_alone_and_come_with_their_reason() {
-        let watchers = Watchers::default();
-        let mut watch = watchers.watch(&Wanted { refused: true, filter: None }).unwrap();
-        show(&watchers, "a", "1");
-        show(&watchers, "b", "{\"t\":");
-        let seen = next(&mut watch).await;
-        assert_eq!((seen.topic.as_str(), seen.lines.len(), seen.refused.len()), ("b", 0, 1));
-        assert!(!seen.filtered);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_slow_watcher_is_told_how_much_it_missed_and_holds_nothing_up() {
-        let watchers = Watchers::default();
-        let mut watch = watchers.watch(&Wanted::default()).unwrap();
-        for _ in 0..WAITING_MAX + 44 {
-            show(&watchers, "a", "1");
-        }
-        for _ in 0..WAITING_MAX {
-            next(&mut watch).await;
-        }
-        assert_eq!(watch.next().await, Some(Told::Missed(44)));
-        show(&watchers, "a", "2");
-        assert_eq!(next(&mut watch).await.lines, ["m value=2.0 7"]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn more_than_anybody_reads_in_a_second_is_counted_and_the_next_second_begins_anew() {
-        let watchers = Watchers::default();
-        let mut watch = watchers.watch(&Wanted::default()).unwrap();
-        for _ in 0..SECOND_MAX {
-            show(&watchers, "a", "1");
-            next(&mut watch).await;
-        }
-        show(&watchers, "a", "1");
-        assert_eq!(watch.next().await, Some(Told::Missed(1)));
-        tokio::time::advance(Duration::from_secs(1)).await;
-        show(&watchers, "a", "1");
-        next(&mut watch).await;
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn one_payload_is_told_up_to_a_bound() {
-        let watchers = Watchers::default();
-        let mut watch = watchers.watch(&Wanted::default()).unwrap();
-        show(&watchers, "a", &"measurement,n=1 v=1 123456789\n".repeat(2_000));
-        let seen = next(&mut watch).await;
-        assert_eq!(seen.lines.len() as u64 + seen.more, 2_000);
-        assert!(seen.lines.iter().map(String::len).sum::<usize>() <= TOLD_BYTES_MAX);
-        assert!(seen.more > 0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_is_gone_makes_room_and_a_bad_filter_is_refused_with_its_reason() {
-        let watchers = Watchers::default();
-        let mut all: Vec<Watch> =
-            (0..WATCHERS_MAX).map(|_| watchers.watch(&Wanted::default()).unwrap()).collect();
-        assert!(watchers.watch(&Wanted::default()).is_err());
-        all.pop();
-        all.push(watchers.watch(&Wanted::default()).unwrap());
-        assert!(watchers.watch(&only("a/#/b")).unwrap_err().contains('#'));
-        all.clear();
-        show(&watchers, "a", "1");
-        assert!(!watchers.is_watched());
-    }
-
-    #[test]
-    fn an_empty_payload_is_told_as_filtered() {
-        let rejects = Rejects::default();
-        let payload = Payload {
-            source: "mqtt",
-            topic: "a",
-            bytes: b"",
-            routes: None,
-            readings: &[],
-            rejects: &rejects,
-            held: 0,
-        };
-        assert!(told(&payload).filtered);
-        assert!(!told(&Payload { held: 1, ..payload }).filtered);
-        let mut rejects = Rejects::default();
-        rejects.reading(0, 0..0, Reason::new(Kind::Internal, "why"));
-        let payload = Payload { rejects: &rejects, ..payload };
-        assert!(!told(&payload).filtered);
-    }
 }

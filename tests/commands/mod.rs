@@ -2,6 +2,7 @@
 
 mod check;
 mod dead;
+mod described;
 mod frame;
 mod import;
 mod journal;

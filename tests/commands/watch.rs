@@ -5,7 +5,7 @@ use rustix::process::Signal;
 use super::{PATIENCE, gateway_with, tidegate};
 use crate::support::{gateway::Gateway, http::post, process::Process, wait_for};
 
-fn watch(gateway: &Gateway, arguments: &[&str]) -> Process {
+pub fn watch(gateway: &Gateway, arguments: &[&str]) -> Process {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tidegate"));
     command.env_remove("TIDEGATE_CONFIG").arg("watch").args(arguments);
     command.arg("-c").arg(gateway.config_file());

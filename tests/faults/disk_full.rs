@@ -1,7 +1,7 @@
 //! What happens when the disk is really full (ENOSPC) while the database is away?
 //!
 //! Nothing is acknowledged, the process lives, also when it is killed and started on the full disk;
-//! once the database is back everything arrives.
+//! once the database is back everything arrives. And is what others need left free?
 
 use std::time::Duration;
 
@@ -18,7 +18,8 @@ use crate::support::{
     wait_for,
 };
 
-const DISK_BYTES: u64 = 32 * 1024 * 1024;
+const MIB: u64 = 1024 * 1024;
+const DISK_BYTES: u64 = 32 * MIB;
 /// More than the disk has: the disk itself says that it is full, not a bound of ours.
 const LIMITS: &str = "bytes_max = \"128MiB\"\nfree_bytes_min = \"0B\"\n";
 
@@ -70,6 +71,33 @@ async fn a_full_disk_withholds_acknowledgements_and_loses_nothing() {
     assert!(posted.contains(&stored), "{stored} of {posted:?}");
     let books = rig.books_are_right(Sent::by(&ledger, &watch).and(posted));
     rig.books_survive_a_kill(&books);
+    drop(rig); // Before its disk.
+}
+
+/// The journal is full for itself while the disk is not: others find what it was told to leave.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_must_stay_free_on_the_disk_stays_free_and_loses_nothing() {
+    let Some(mount) = LoopMount::new(DISK_BYTES) else { return };
+    let limits = "bytes_max = \"128MiB\"\nfree_bytes_min = \"12MiB\"\n";
+    let rig = Rig::start(&format!("{}{limits}", mount.journal_dir())).await;
+    without_database(&rig).await;
+    let (posted, answer) = filler::until_full(rig.gateway.http_port);
+    assert!(answer.body.contains("full"), "{}", answer.body);
+    let (free, journal) = (mount.free_bytes(), rig.gateway.status().journal);
+    assert!(journal.full, "{journal:?}");
+    println!("full after {posted}, {free} bytes free");
+    // Beside segments there are positions and the like, of some pages each.
+    assert!((12 * MIB - 256 * 1024..17 * MIB).contains(&free), "{free} bytes free: {journal:?}");
+
+    with_database(&rig).await;
+    wait_for("room", Duration::from_mins(1), || {
+        let journal = rig.gateway.status().journal;
+        if journal.full { Err(format!("{journal:?}")) } else { Ok(()) }
+    });
+    rig.delivered();
+    let rows = rig.database.rows();
+    let stored = rows.iter().filter(|row| row.measurement == filler::MEASUREMENT).count() as u64;
+    assert!((posted..=posted + filler::LINES).contains(&stored), "{stored} of {posted}");
     drop(rig); // Before its disk.
 }
 

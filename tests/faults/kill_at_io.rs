@@ -5,17 +5,16 @@
 //! and recovery, later ones the writer's; the writer's and the keeper's first calls come by a tracer
 //! that is put on that thread alone while the gateway runs. Each round recovers from the one before.
 
-use std::{fs, os::unix::process::ExitStatusExt as _, process::Command, time::Duration};
+use std::{os::unix::process::ExitStatusExt as _, process::Command, time::Duration};
 
 use super::{
     tools::{DISK_CALLS, has_strace},
-    trial::{clean_end, database, devices, more_acknowledged, with_database},
+    trial::{clean_end, database, devices, more_acknowledged, thread_of, with_database},
 };
 use crate::support::{
     gateway::Gateway,
     process::Process,
     rig::{Rig, is_long},
-    wait_for,
 };
 
 /// For the N-th call to come.
@@ -41,14 +40,7 @@ fn started_to_be_killed(gateway: &mut Gateway, nth: u32) {
 
 /// A running gateway's thread of that name gets the tracer. It ends with the thread.
 fn kill_in_thread(gateway: &Gateway, thread: &str, nth: u32) -> Process {
-    let tasks = format!("/proc/{}/task", gateway.process().id());
-    let name = |id: &str| fs::read_to_string(format!("{tasks}/{id}/comm")).unwrap_or_default();
-    // A thread names itself once it runs, which may be after the gateway is ready.
-    let id = wait_for(thread, KILLED_MAX, || {
-        let ids = fs::read_dir(&tasks).unwrap().map(|entry| entry.unwrap().file_name());
-        let mut ids = ids.map(|id| id.into_string().unwrap());
-        ids.find(|id| name(id).trim() == thread).ok_or_else(|| "no such thread".to_owned())
-    });
+    let id = thread_of(gateway, thread);
     let mut command = Command::new("strace");
     command.args(killing(nth)).args(["-p", &id]);
     Process::spawn("strace", command, &gateway.dir().join("log"))

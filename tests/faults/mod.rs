@@ -12,6 +12,7 @@ mod trial;
 mod clock;
 mod disk_error;
 mod disk_full;
+mod disk_slow;
 mod flipped_bits;
 mod kill_at_io;
 mod network;

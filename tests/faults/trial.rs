@@ -1,6 +1,6 @@
 //! What every fault test begins and ends with: a fleet of all three kinds, and the ledger's word.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use simulator::{
     faulty::{Answer, Behaviour},
@@ -12,11 +12,14 @@ use simulator::{
 pub use crate::support::rig::more_acknowledged;
 use crate::support::{
     books::{self, Sent},
+    gateway::Gateway,
     rig::{Rig, http, mqtt, websocket},
+    wait_for,
 };
 
 /// For devices to be answered again after the last fault: more than the journal's longest pause.
 const ANSWERED_MAX: Duration = Duration::from_mins(2);
+const THREAD_MAX: Duration = Duration::from_secs(30);
 
 /// MQTT QoS 1, WebSocket and HTTP, 50 devices, 1,000 readings a second in all, quick to come back.
 pub fn devices() -> Vec<Group> {
@@ -27,6 +30,18 @@ pub fn devices() -> Vec<Group> {
         group.retry_max = Duration::from_millis(300);
     }
     groups
+}
+
+/// The id of a running gateway's thread of that name.
+pub fn thread_of(gateway: &Gateway, thread: &str) -> String {
+    let tasks = format!("/proc/{}/task", gateway.process().id());
+    let name = |id: &str| fs::read_to_string(format!("{tasks}/{id}/comm")).unwrap_or_default();
+    // A thread names itself once it runs, which may be after the gateway is ready.
+    wait_for(thread, THREAD_MAX, || {
+        let ids = fs::read_dir(&tasks).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut ids = ids.map(|id| id.into_string().unwrap());
+        ids.find(|id| name(id).trim() == thread).ok_or_else(|| "no such thread".to_owned())
+    })
 }
 
 /// The database is away: what is acknowledged from now on lies in the journal alone.

@@ -34,6 +34,9 @@ const LIMITS: ReadingLimits = ReadingLimits {
     tag_value_bytes_max: 128,
 };
 const REJECTED_BYTES_MAX: usize = 512;
+/// Each small reading repeats its tags, the topic's levels among them.
+const TIMES_MAX: usize = 256;
+const BESIDE_MAX: usize = 64 * 1024;
 /// A dead letter beside what it quotes: topic, reason, and what an entry costs.
 const LETTER_BYTES: usize = 1024 + 512 + 64;
 
@@ -108,7 +111,7 @@ async fn take(intake: &Intake, topic: &str, payload: &[u8], told: &str, sums: &m
     let kinds = kinds(rejects, told);
     let fields = rejects.fields();
     assert_eq!(rejects.readings(), refused, "{told}");
-    assert_bounded(&gather, &outcome, payload, told);
+    assert_bounded(&gather, &outcome, (topic, payload), told);
     let waiting = intake.nodes().stats().waiting_bytes.get();
     let waiting_max = sparkplug::Limits::default().held_bytes_max;
     assert!(usize::try_from(waiting).unwrap() <= waiting_max, "{waiting} bytes wait after {told}");
@@ -152,13 +155,15 @@ fn kinds(rejects: &Rejects, told: &str) -> [u64; Kind::ALL.len()] {
     kinds
 }
 
-fn assert_bounded(gather: &Gather, outcome: &Outcome, payload: &[u8], told: &str) {
+/// By the limits, and by what came.
+fn assert_bounded(gather: &Gather, outcome: &Outcome, (topic, payload): (&str, &[u8]), told: &str) {
     let readings = outcome.readings as usize;
     // A death is a reading of each device that it takes along.
     assert!(readings <= payload.len() + 64, "{readings} readings of {told}");
     let letters = gather.rejects().listed().len() + 1;
     let bytes_max =
         readings * LIMITS.reading_bytes_max + letters * (LETTER_BYTES + REJECTED_BYTES_MAX);
+    let bytes_max = bytes_max.min(TIMES_MAX * (topic.len() + payload.len()) + BESIDE_MAX);
     assert!(gather.bytes() <= bytes_max, "{} bytes of {told}", gather.bytes());
     assert!(outcome.held as usize <= payload.len(), "{told}");
 }

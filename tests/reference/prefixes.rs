@@ -316,3 +316,23 @@ fn what_could_be_a_preset_below_another_prefix_is_explained() {
     assert_eq!(shown.rule, "preset `zigbee2mqtt`, rule `home/zigbee2mqtt/{device..}`");
     assert_eq!(shown.notes, [""; 0]);
 }
+
+#[test]
+fn discovery_is_looked_for_below_the_prefix_that_is_named() {
+    let discovery = r#"{"stat_t":"lamp/power","unit_of_meas":"W","dev_cla":"power"}"#;
+    let named = [(Preset::HomeAssistant, "home/ha")];
+    for topic in [
+        "home/ha/sensor/lamp/config",
+        "home/ha/sensor/node/lamp/config",
+        "home/ha/device/lamp/config",
+    ] {
+        let shown = below(&named, topic, discovery);
+        assert_eq!(shown.notes, ["describes `lamp/power`: W, power"], "{topic}");
+        assert!(shown.is_filtered && shown.lines.is_empty(), "{topic}: {shown:?}");
+    }
+    for topic in ["homeassistant/sensor/lamp/config", "home/ha/config", "home/ha/status"] {
+        let shown = below(&named, topic, discovery);
+        let describes = shown.notes.iter().any(|note| note.starts_with("describes"));
+        assert!(!describes, "{topic}: {shown:?}");
+    }
+}

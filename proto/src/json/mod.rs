@@ -18,6 +18,7 @@ mod nested;
 pub(crate) mod scan;
 #[cfg(test)]
 mod tests;
+mod texts;
 
 use crate::{
     Context, Kind, Place, Readings, Reason, Rejects,
@@ -27,6 +28,8 @@ use crate::{
     tree::shape::{self, Defaults},
 };
 use flat::Flat;
+
+pub use texts::texts;
 
 pub fn decode(payload: &[u8], context: &Context<'_>, out: &mut Readings, bad: &mut Rejects) {
     let offers = Offers::new(context, out, bad);

@@ -45,6 +45,11 @@ pub(super) enum Outcome {
         why: String,
         dropped: u64,
     },
+    /// Some were not stored, as this status says; the first reason is named.
+    Partly {
+        status: StatusCode,
+        why: String,
+    },
     /// v3: the good lines were stored, if there were any; these were not.
     Told(Vec<Told>),
 }
@@ -59,6 +64,7 @@ pub(super) fn of_outcome(dialect: Dialect, outcome: &Outcome) -> Response<Body> 
             (StatusCode::BAD_REQUEST, format!("partial write: {why} dropped={dropped}"))
         }
         (_, Outcome::Told(told)) => return of_told(told),
+        (_, Outcome::Partly { status, why }) => (*status, why.clone()),
         (_, Outcome::Malformed { why, .. }) => (StatusCode::BAD_REQUEST, why.clone()),
         (Dialect::V2 | Dialect::V3, Outcome::Partial { why, dropped }) => (
             StatusCode::UNPROCESSABLE_ENTITY,

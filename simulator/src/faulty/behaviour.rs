@@ -21,6 +21,11 @@ pub struct Behaviour {
     /// A line that contains this text has a field of the wrong type: 422 (v2) or 400 (v1), the
     /// other lines are stored.
     pub conflict_if: Option<String>,
+    /// A write with a line that contains this text fails with 500, and nothing of it is stored.
+    pub poison_if: Option<String>,
+    /// As cloud dialects do: the good lines of a write are stored whatever the others are, and what
+    /// was partly stored is answered with this status (201, 403) and the reason.
+    pub partly: Option<u16>,
     /// Points older than this (nanoseconds) are beyond retention: partial as well.
     pub retention_from_ns: Option<i64>,
     /// A longer body (as sent) gets 413.
@@ -48,6 +53,8 @@ pub enum Answer {
     Refuse,
     /// 503, with a `Retry-After` if it is given.
     Busy { retry_after_s: Option<u64> },
+    /// This status (429, 503) with this `Retry-After`: seconds, or a date.
+    Wait { code: u16, retry_after: String },
     /// This status with a body in InfluxDB's words; nothing is stored.
     Status { code: u16 },
     /// This status with an HTML page, whatever is asked for: a proxy or a portal in front of it.

@@ -131,13 +131,19 @@ impl Database {
         if behaviour.delay_ms > 0 {
             sleep(Duration::from_millis(behaviour.delay_ms)).await;
         }
-        match behaviour.answer {
+        match behaviour.answer.clone() {
             Answer::Close | Answer::Refuse | Answer::Hang | Answer::Page { .. } => {
                 return Err(Closed);
             }
-            Answer::Busy { retry_after_s } => return Ok(busy(dialect, retry_after_s)),
+            Answer::Busy { retry_after_s } => {
+                let retry_after = retry_after_s.map(|seconds| seconds.to_string());
+                return Ok(busy(dialect, StatusCode::SERVICE_UNAVAILABLE, retry_after));
+            }
+            Answer::Wait { code, retry_after } => {
+                return Ok(busy(dialect, status_of(code), Some(retry_after)));
+            }
             Answer::Status { code } => {
-                let status = StatusCode::from_u16(code).unwrap_or(StatusCode::IM_A_TEAPOT);
+                let status = status_of(code);
                 return Ok(answer::error(dialect, status, answer::words(dialect, status)));
             }
             Answer::Normal | Answer::ApplyThenClose | Answer::Truncated => {}
@@ -151,6 +157,10 @@ impl Database {
         };
         if behaviour.lines_max.is_some_and(|max| count_lines(&body) > max) {
             let status = StatusCode::PAYLOAD_TOO_LARGE;
+            return Ok(answer::error(dialect, status, answer::words(dialect, status)));
+        }
+        if contains(&body, behaviour.poison_if.as_deref()) {
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
             return Ok(answer::error(dialect, status, answer::words(dialect, status)));
         }
         let outcome = self.apply(dialect, &behaviour, number, &body, unit);
@@ -226,11 +236,17 @@ impl Database {
             state.stats.malformed(read.malformed.iter().filter(|bad| bad.is_theirs));
         }
         let why = read.why();
-        if dialect == Dialect::V2 && !read.malformed.is_empty() {
+        if dialect == Dialect::V2 && !read.malformed.is_empty() && behaviour.partly.is_none() {
             return Outcome::Malformed { why, good: 0 };
         }
         state.stats.lines += read.lines as u64;
         let refused = state.store_all(behaviour, number, &read.good);
+        let is_whole = refused.is_empty() && read.malformed.is_empty();
+        if let Some(code) = behaviour.partly.filter(|_| !is_whole) {
+            let why = refused.first().map_or(why, |(_, why)| why.to_string());
+            let why = format!("partial write: {why}");
+            return Outcome::Partly { status: status_of(code), why };
+        }
         match (dialect, refused.first()) {
             (_, None) if read.malformed.is_empty() => Outcome::Stored,
             (Dialect::V3, _) => Outcome::Told(told(&read, refused)),
@@ -345,13 +361,16 @@ fn inflate(body: &[u8]) -> io::Result<Bytes> {
     Ok(Bytes::from(plain))
 }
 
-fn busy(dialect: Dialect, retry_after_s: Option<u64>) -> Response<Body> {
-    let status = StatusCode::SERVICE_UNAVAILABLE;
+fn busy(dialect: Dialect, status: StatusCode, retry_after: Option<String>) -> Response<Body> {
     let mut response = answer::error(dialect, status, answer::words(dialect, status));
-    if let Some(seconds) = retry_after_s {
-        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    if let Some(Ok(when)) = retry_after.map(|when| when.parse()) {
+        response.headers_mut().insert(header::RETRY_AFTER, when);
     }
     response
+}
+
+fn status_of(code: u16) -> StatusCode {
+    StatusCode::from_u16(code).unwrap_or(StatusCode::IM_A_TEAPOT)
 }
 
 fn health() -> Response<Body> {

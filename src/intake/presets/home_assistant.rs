@@ -1,5 +1,6 @@
 //! Home Assistant: states below its prefix, `homeassistant/`, as devices with discovery and its own
-//! `mqtt_statestream` publish them. Discovery itself is nothing to store.
+//! `mqtt_statestream` publish them. Discovery itself is nothing to store;
+//! what it says of other topics is kept by `described`.
 
 use std::sync::LazyLock;
 
@@ -57,6 +58,11 @@ static SWITCH: LazyLock<Mapping> =
 static TEXT: LazyLock<Mapping> = LazyLock::new(|| {
     fields(Fields { types: types(&[("state", FieldType::Text)]), ..Fields::default() })
 });
+
+/// Of what the rules below filter: `<prefix>/<component>/[<node>/]<object>/config`.
+pub(super) fn is_discovery(topic: &str) -> bool {
+    topic.ends_with("/config")
+}
 
 pub(super) fn rules(prefix: &str) -> Vec<Ruled> {
     let one =

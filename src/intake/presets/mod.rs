@@ -165,6 +165,11 @@ pub(super) fn rules(on: &[Below]) -> Vec<Ruled> {
     rules
 }
 
+/// Whether a message that this rule filters describes values: `described` reads it.
+pub(super) fn is_discovery(rule: &Rule, topic: &str) -> bool {
+    rule.preset == Some(Preset::HomeAssistant) && home_assistant::is_discovery(topic)
+}
+
 /// A preset whose usual prefix stands further back in a topic, and the prefix that it would have there.
 pub(super) fn meant(topic: &str) -> Option<Below> {
     let mut named = Preset::ALL.iter().filter_map(|preset| Some((*preset, preset.prefix()?)));

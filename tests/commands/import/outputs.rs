@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use proto::Value;
 use simulator::faulty::{Answer, Behaviour};
 use tidegate::app::control;
 use tidegate::app::status::Status;
@@ -101,6 +102,41 @@ async fn what_the_database_refuses_is_a_failure_that_is_counted() {
     assert_eq!(said.code, 1, "{said:?}");
     assert!(said.out.contains("output db: confirmed 99  pending 0  dead 1\n"), "{said:?}");
     assert_eq!(rows(&rig.database).len(), 99);
+}
+
+/// Whole windows are delivered; the last one stays in the output's state, and closes by silence when a
+/// gateway runs. None is made of a part.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_hour_of_readings_becomes_windows_and_the_last_one_waits_for_a_gateway() {
+    const SECOND: i64 = 1_000_000_000;
+    const MAY_2025: i64 = 1_746_057_600 * SECOND;
+    let window =
+        "[[output.window]]\nevery = \"10s\"\nlateness = \"2s\"\nfunctions = [\"count\", \"max\"]\n";
+    let mut rig = Rig::prepare("", window).await;
+    let mut lines = String::new();
+    for n in 0..3_600 {
+        writeln!(lines, "m,device=d v={n} {}", MAY_2025 + n * SECOND).unwrap();
+    }
+    let file = write(&rig, "a.lp", lines);
+    let said = import(&rig, &[&file]);
+    assert_eq!(said.code, 0, "{said:?}");
+    let windows = |rig: &Rig| -> Vec<(i64, Vec<(String, Value)>)> {
+        rows(&rig.database).into_iter().map(|row| (row.time, row.fields)).collect()
+    };
+    let expected = |n: i64| {
+        let last = 10.0_f64.mul_add(f64::from(i32::try_from(n).unwrap()), 9.0);
+        let fields = [("v_count", Value::Signed(10)), ("v_max", Value::Float(last))];
+        let fields = fields.map(|(name, value)| (name.to_owned(), value)).to_vec();
+        (MAY_2025 + n * 10 * SECOND, fields)
+    };
+    assert_eq!(windows(&rig), (0..359).map(expected).collect::<Vec<_>>());
+
+    rig.gateway.run();
+    wait_for("the last window", IMPORT_MAX, || match windows(&rig).len() {
+        360 => Ok(()),
+        found => Err(format!("{found} windows")),
+    });
+    assert_eq!(windows(&rig), (0..360).map(expected).collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
