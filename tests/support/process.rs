@@ -91,22 +91,29 @@ impl Process {
 
     /// Memory and CPU time now.
     pub fn usage(&self) -> Usage {
+        self.usage_if_alive().unwrap_or_else(|| panic!("{} has ended", self.name))
+    }
+
+    /// The same of one that may have ended meanwhile.
+    pub fn usage_if_alive(&self) -> Option<Usage> {
         let proc = PathBuf::from(format!("/proc/{}", self.child.id()));
         let status = fs::read_to_string(proc.join("status")).unwrap();
-        let line = |key: &str| -> u64 {
-            let rest = status.lines().find_map(|l| l.strip_prefix(key)).unwrap();
-            rest.split_whitespace().next().unwrap().parse().unwrap()
+        // What has ended and was not waited for has no memory, and lines for none.
+        let line = |key: &str| -> Option<u64> {
+            let rest = status.lines().find_map(|l| l.strip_prefix(key))?;
+            Some(rest.split_whitespace().next().unwrap().parse().unwrap())
         };
+        let (rss_kib, rss_kib_max) = (line("VmRSS:")?, line("VmHWM:")?);
         let stat = fs::read_to_string(proc.join("stat")).unwrap();
         // The name in parentheses may hold spaces: count from behind it. utime and stime are fields 14 and 15.
         let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
         let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-        Usage {
-            rss_bytes: line("VmRSS:") * 1024,
-            rss_bytes_max: line("VmHWM:") * 1024,
+        Some(Usage {
+            rss_bytes: rss_kib * 1024,
+            rss_bytes_max: rss_kib_max * 1024,
             cpu: Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND),
-            threads: line("Threads:"),
-        }
+            threads: line("Threads:").unwrap(),
+        })
     }
 
     /// What it has read since its start, by whatever call: files, sockets, pipes.

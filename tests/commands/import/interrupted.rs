@@ -10,7 +10,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::Instant;
 
-use super::{IMPORT_MAX, expect_numbered, import, number, numbered, spawn, text, write};
+use super::{IMPORT_MAX, expect_numbered, import, number, numbered, rows, spawn, text, write};
 use crate::support::{process::Process, rig::Rig, wait_for};
 
 /// Waits until the database has so many points, while the import runs.
@@ -55,7 +55,7 @@ async fn killed_it_stamps_no_reading_twice() {
     }
     let said = import(&rig, &[&file]);
     assert_eq!(said.code, 0, "{said:?}");
-    assert_eq!(rig.database.points(), READINGS, "{said:?}");
+    assert_eq!(rows(&rig.database).len(), READINGS, "{said:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -81,7 +81,7 @@ async fn stopped_it_says_where_and_goes_on_there_even_if_the_journal_has_forgott
     assert_eq!(said.code, 0, "{said:?}");
     assert_eq!(number(&said.out, "after ", " taken"), taken, "{said:?}");
     assert_eq!(number(&said.out, "a.lp: ", " taken"), READINGS - taken, "{said:?}");
-    assert_eq!(rig.database.points(), usize::try_from(READINGS).unwrap() + 1);
+    assert_eq!(rows(&rig.database).len(), usize::try_from(READINGS).unwrap() + 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
