@@ -6,6 +6,7 @@
 //! needs root, a loop device or a Debian package says loudly when it was skipped.
 
 mod mount;
+mod namespace;
 pub mod tools;
 mod trial;
 
@@ -15,6 +16,8 @@ mod disk_full;
 mod disk_slow;
 mod flipped_bits;
 mod kill_at_io;
+mod memory;
 mod network;
+mod packets;
 mod power_cut;
 mod process;

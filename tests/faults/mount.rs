@@ -1,4 +1,4 @@
-//! A small ext4 of its own on a loop device: it can be filled, and its power can be cut.
+//! A small file system of its own on a loop device: it can be filled, and its power can be cut.
 //!
 //! The cut is the GOINGDOWN ioctl with the flag "do not flush the log": from then on nothing
 //! reaches the device, whatever was written and not synced is gone, and the file system is mounted
@@ -41,6 +41,24 @@ while not is_stopped():
 fcntl.ioctl(disk, 0x8004587D, struct.pack('I', 2))
 ";
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileSystem {
+    Ext4,
+    /// Of 300 MiB at least.
+    Xfs,
+}
+
+impl FileSystem {
+    /// What makes it, the Debian package of that, and its arguments before the image.
+    fn maker(self) -> (&'static str, &'static str, &'static [&'static str]) {
+        const AT_ONCE: &str = "lazy_itable_init=0,lazy_journal_init=0,nodiscard";
+        match self {
+            Self::Ext4 => ("mkfs.ext4", "e2fsprogs", &["-q", "-F", "-m", "0", "-E", AT_ONCE]),
+            Self::Xfs => ("mkfs.xfs", "xfsprogs", &["-q", "-K"]),
+        }
+    }
+}
+
 /// Unmounted on drop, also when the test fails.
 #[derive(Debug)]
 pub struct LoopMount {
@@ -49,17 +67,20 @@ pub struct LoopMount {
 }
 
 impl LoopMount {
-    /// `None`: this machine cannot, and it was said.
+    /// An ext4. `None`: this machine cannot, and it was said.
     pub fn new(bytes: u64) -> Option<Self> {
-        if !has("mkfs.ext4", "e2fsprogs") || !has("mount", "mount") || !has("python3", "python3") {
+        Self::of(FileSystem::Ext4, bytes)
+    }
+
+    pub fn of(file_system: FileSystem, bytes: u64) -> Option<Self> {
+        let (maker, package, arguments) = file_system.maker();
+        if !has(maker, package) || !has("mount", "mount") || !has("python3", "python3") {
             return None;
         }
         let mut mount = Self { dir: tempfile::tempdir().unwrap(), is_mounted: false };
         let image = mount.image();
         File::create(&image).unwrap().set_len(bytes).unwrap();
-        let image = image.to_str().unwrap();
-        let at_once = "lazy_itable_init=0,lazy_journal_init=0,nodiscard";
-        run("mkfs.ext4", &["-q", "-F", "-m", "0", "-E", at_once, image]);
+        run(maker, &[arguments, &[image.to_str().unwrap()]].concat());
         fs::create_dir(mount.path()).unwrap();
         match mount.mount() {
             Ok(()) => Some(mount),

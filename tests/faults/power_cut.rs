@@ -1,13 +1,13 @@
 //! Is what was acknowledged still there after a power cut?
 //!
-//! The journal lies on an ext4 of its own whose power is cut while devices send, see `mount`. The
+//! The journal lies on a file system of its own whose power is cut while devices send, see `mount`. The
 //! same with syncs that lie (libeatmydata turns `fsync` and `fdatasync` into nothing) must lose
 //! something, or the cut would prove nothing.
 
 use std::time::Duration;
 
 use super::{
-    mount::LoopMount,
+    mount::{FileSystem, LoopMount},
     tools::has,
     trial::{
         clean_end, database, devices, end, more_acknowledged, with_database, without_database,
@@ -16,6 +16,8 @@ use super::{
 use crate::support::rig::{Rig, is_long};
 
 const DISK_BYTES: u64 = 160 * 1024 * 1024;
+/// The least that mkfs.xfs makes, of which only what is written takes room.
+const XFS_BYTES: u64 = 300 * 1024 * 1024;
 const LIMITS: &str = "bytes_max = \"64MiB\"\nfree_bytes_min = \"4MiB\"\n";
 /// Syncs that lie may be lucky once: the kernel writes back on its own after a while.
 const TRIES_MAX: u32 = 3;
@@ -29,8 +31,17 @@ fn cut_power(rig: &mut Rig, mount: &mut LoopMount) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_by_power_cuts() {
-    let Some(mut mount) = LoopMount::new(DISK_BYTES) else { return };
-    let cuts: u64 = if is_long() { 100 } else { 3 };
+    let Some(mount) = LoopMount::new(DISK_BYTES) else { return };
+    cuts_lose_nothing(mount, if is_long() { 100 } else { 3 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_acknowledged_is_lost_by_power_cuts_on_xfs() {
+    let Some(mount) = LoopMount::of(FileSystem::Xfs, XFS_BYTES) else { return };
+    cuts_lose_nothing(mount, if is_long() { 50 } else { 3 }).await;
+}
+
+async fn cuts_lose_nothing(mut mount: LoopMount, cuts: u64) {
     let mut rig = Rig::start(&format!("{}{LIMITS}", mount.journal_dir())).await;
     let fleet = rig.fleet(devices());
     let watch = fleet.watch();

@@ -31,8 +31,8 @@ pub fn has_strace() -> bool {
     may_trace
 }
 
-/// Runs a program to its end, which must be a good one.
-pub fn run(program: &str, arguments: &[&str]) {
+/// Runs a program to its end, which must be a good one; what it printed.
+pub fn run(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
     let output = output.unwrap_or_else(|error| panic!("{program}: {error}"));
     assert!(
@@ -42,4 +42,5 @@ pub fn run(program: &str, arguments: &[&str]) {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
