@@ -14,9 +14,10 @@ use std::{
 };
 
 use super::trial::{
-    clean_end, database, devices, more_acknowledged, with_database, without_database,
+    ANSWERED_MAX, database, devices, more_acknowledged, with_database, without_database,
 };
 use crate::support::{
+    books::Sent,
     filler, missing,
     rig::{Rig, is_long, mqtt},
     show, wait_for,
@@ -119,7 +120,7 @@ fn squeeze(group: &Group) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backlog_of_several_times_the_memory_limit_is_taken_and_delivered() {
     let Some(group) = Group::new(LIMIT) else { return };
-    let journal = if is_long() { "bytes_max = \"512MiB\"\n" } else { "bytes_max = \"128MiB\"\n" };
+    let journal = if is_long() { "bytes_max = \"192MiB\"\n" } else { "bytes_max = \"128MiB\"\n" };
     let mut rig = Rig::prepare(journal, "backoff_max = \"500ms\"\n").await;
     without_database(&rig).await;
     group.run(&mut rig);
@@ -147,21 +148,35 @@ async fn a_gateway_that_the_kernel_kills_for_its_memory_loses_nothing_acknowledg
     group.run(&mut rig);
     let fleet = rig.fleet(devices());
     let watch = fleet.watch();
+    let mut crowds = Vec::new();
     for round in 0..rounds {
         // Every other one leaves what it acknowledged in the journal alone.
         database(&rig, round % 2 == 1).await;
         more_acknowledged(&watch, 200);
         squeeze(&group);
         // They want what is not there.
-        let crowd = rig.fleet(vec![mqtt("crowd", 2_000, Duration::from_millis(500))]);
+        let name = format!("crowd{round}");
+        let crowd = rig.fleet(vec![mqtt(&name, 2_000, Duration::from_millis(500))]);
+        let crowd_watch = crowd.watch();
         let status = rig.gateway.ended(KILL_MAX);
         assert_eq!((status.signal(), group.killed()), (Some(9), round + 1), "{status}");
-        drop(crowd.kill().await);
+        crowds.push((name, crowd.kill().await, crowd_watch));
         group.limit(LIMIT).unwrap();
         group.run(&mut rig);
     }
     with_database(&rig).await;
     more_acknowledged(&watch, 200);
-    clean_end(&rig, fleet).await;
+    let ledger = fleet.stop_and_drain(ANSWERED_MAX).await.unwrap();
+    rig.delivered();
+    let verdict = rig.verdict_of(&ledger, |row| !row.device.starts_with("crowd"));
+    println!("{verdict}");
+    assert!(verdict.is_clean() && verdict.acknowledged == verdict.sent, "{verdict}");
+    let mut sent = Sent::by(&ledger, &watch);
+    for (name, ledger, watch) in &crowds {
+        let verdict = rig.verdict_of(ledger, |row| row.device.starts_with(&format!("{name}-")));
+        assert!(verdict.is_clean(), "{verdict}");
+        sent = sent.and_by(ledger, watch);
+    }
+    rig.books_are_right(sent);
     drop(rig); // Before its group.
 }

@@ -18,7 +18,7 @@ use crate::support::{
 };
 
 /// For devices to be answered again after the last fault: more than the journal's longest pause.
-const ANSWERED_MAX: Duration = Duration::from_mins(2);
+pub const ANSWERED_MAX: Duration = Duration::from_mins(2);
 const THREAD_MAX: Duration = Duration::from_secs(30);
 
 /// MQTT QoS 1, WebSocket and HTTP, 50 devices, 1,000 readings a second in all, quick to come back.
