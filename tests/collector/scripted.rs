@@ -123,6 +123,20 @@ async fn held() -> (Script, Bench, Collector) {
     (script, bench, collector)
 }
 
+/// The connection breaks, and the collector knows it: what becomes durable from now on is not
+/// acknowledged on it.
+fn gone(peer: Peer, collector: &Collector) {
+    let is = |connected: i64| {
+        wait_for("a change of the connection", LIMIT, || match collector.stats.connected.get() {
+            found if found == connected => Ok(()),
+            found => Err(format!("connected {found}")),
+        });
+    };
+    is(1);
+    drop(peer);
+    is(0);
+}
+
 fn found(bench: &Bench) -> Vec<(i64, u32)> {
     bench.found.lock().unwrap().iter().map(|(v, times)| (*v, *times)).collect()
 }
@@ -136,7 +150,7 @@ async fn an_acknowledgement_never_crosses_to_a_later_connection() {
     let mut first = script.accept(false).await;
     first.publish(1, QoS::AtLeastOnce, false, 10).await;
     first.expect_silence().await;
-    drop(first);
+    gone(first, &collector);
     bench.held.release(); // Message 10 becomes durable with no connection to acknowledge it on.
     bench.wait_distinct(1);
 
@@ -146,6 +160,7 @@ async fn an_acknowledgement_never_crosses_to_a_later_connection() {
     second.expect_silence().await;
     bench.held.release();
     second.expect_puback(1).await;
+    bench.wait_distinct(2);
     assert_eq!(found(&bench), [(10, 1), (20, 1)]);
     collector.kill().await;
 }
@@ -159,7 +174,7 @@ async fn a_resend_of_what_became_durable_meanwhile_is_acknowledged_and_not_store
         first.publish(pkid, QoS::AtLeastOnce, false, v).await;
     }
     first.expect_silence().await;
-    drop(first);
+    gone(first, &collector);
     bench.held.release();
     bench.wait_distinct(3);
 

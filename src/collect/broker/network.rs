@@ -90,9 +90,9 @@ impl Network<'_> {
         bursts: mpsc::Sender<Burst>,
     ) -> Ended {
         let ended = self.poll(&mut events, &bursts).await;
-        self.stats.connected.set(0);
         // Before the keeper can see the end of the bursts: nothing more is handed to this network.
         self.gate.lock().unwrap_or_else(PoisonError::into_inner).shut();
+        self.stats.connected.set(0);
         if self.leaving.is_cancelled() { Ended::Left } else { ended }
     }
 
