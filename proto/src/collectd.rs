@@ -22,7 +22,13 @@ pub fn decode(payload: &[u8], context: &Context<'_>, out: &mut Readings, bad: &m
     };
     let time = match Timestamp::from_epoch_text(time, Some(Precision::Seconds)) {
         _ if time == "N" => Time::Unknown,
-        Ok(at) => context.trusted(at).map_or(Time::Unknown, Time::At),
+        Ok(at) => context.trusted(at).map_or_else(
+            |why| {
+                offers.distrust(why);
+                Time::Unknown
+            },
+            Time::At,
+        ),
         Err(reason) => return offers.refuse(place, reason),
     };
     let values: Vec<_> = values.split(':').collect();

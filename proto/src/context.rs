@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use crate::{
-    Mapping, Precision, Reason, Time, Timestamp, decimal::Decimal, refusal::Beyond,
+    Mapping, Precision, Reason, Time, Timestamp,
+    decimal::Decimal,
+    refusal::{Beyond, Untrusted},
     timestamp::LocalTime,
 };
 
@@ -109,28 +111,30 @@ impl TimeLimits {
     }
 }
 
+/// The time that a payload names, or why it counts for nothing.
+pub(crate) type Told = Result<Timestamp, Untrusted>;
+
 impl Context<'_> {
-    /// `None`: a clock that was never set.
-    pub(crate) fn time_of_number(&self, text: &str) -> Result<Option<Timestamp>, Reason> {
+    pub(crate) fn time_of_number(&self, text: &str) -> Result<Told, Reason> {
         Ok(self.trusted(Timestamp::from_epoch_text(text, self.precision)?))
     }
 
-    /// `None`: no time at all, or one that says too little.
-    pub(crate) fn time_of_text(&self, text: &str) -> Result<Option<Timestamp>, Reason> {
+    pub(crate) fn time_of_text(&self, text: &str) -> Result<Told, Reason> {
         let text = text.trim_ascii();
         if Decimal::parse(text).is_some() {
             return self.time_of_number(text);
         }
-        let at = Timestamp::from_rfc3339(text).or_else(|| {
-            let zone = self.mapping?.zone.as_deref()?;
-            zone.instant(LocalTime::parse(text)?, self.arrival)
-        });
-        Ok(at.and_then(|at| self.trusted(at)))
+        if let Some(at) = Timestamp::from_rfc3339(text) {
+            return Ok(self.trusted(at));
+        }
+        let Some(local) = LocalTime::parse(text) else { return Ok(Err(Untrusted::NoTime)) };
+        let zone = self.mapping.and_then(|mapping| mapping.zone.as_deref());
+        let at = zone.and_then(|zone| zone.instant(local, self.arrival));
+        Ok(at.ok_or(Untrusted::Local).and_then(|at| self.trusted(at)))
     }
 
-    /// `None`: a clock that was never set.
-    pub(crate) fn trusted(&self, at: Timestamp) -> Option<Timestamp> {
+    pub(crate) fn trusted(&self, at: Timestamp) -> Told {
         let from = self.mapping.and_then(|mapping| mapping.trusted_from);
-        Some(at).filter(|at| from.is_none_or(|from| from <= *at))
+        if from.is_none_or(|from| from <= at) { Ok(at) } else { Err(Untrusted::Unset) }
     }
 }

@@ -34,6 +34,6 @@ pub use context::{Context, TimeLimits, WhenBeyond};
 pub use mapping::Mapping;
 pub use reading::{Reading, ReadingRef};
 pub use readings::{Limits, Place, Readings};
-pub use refusal::{Beyond, Kind, Reason, Reject, Rejects};
+pub use refusal::{Beyond, Kind, Reason, Reject, Rejects, Untrusted};
 pub use timestamp::{Precision, Time, Timestamp};
 pub use value::{Value, ValueRef};

@@ -1,11 +1,11 @@
 //! What every decoder does with a reading it has taken apart: fills in what the context knows and
 //! offers it to the encoder.
 
-use std::{mem, time::Duration};
+use std::{cell::Cell, mem, time::Duration};
 
 use crate::{
     Beyond, Context, Kind, Limits, Mapping, Place, ReadingRef, Readings, Reason, Rejects, Time,
-    ValueRef, WhenBeyond,
+    Untrusted, ValueRef, WhenBeyond,
     mapping::fields::{Fields, Raw},
     names::short,
     scratch::{Scratch, reuse},
@@ -27,6 +27,8 @@ pub(crate) struct Offers<'o> {
     pub(crate) context: &'o Context<'o>,
     out: &'o mut Readings,
     bad: &'o mut Rejects,
+    /// Of the reading that is being taken apart.
+    untrusted: Cell<Option<Untrusted>>,
     /// Lent by `out`.
     pub(crate) scratch: Scratch,
 }
@@ -45,7 +47,12 @@ impl<'o> Offers<'o> {
         bad: &'o mut Rejects,
     ) -> Self {
         let scratch = mem::take(&mut out.scratch);
-        Self { context, out, bad, scratch }
+        Self { context, out, bad, untrusted: Cell::new(None), scratch }
+    }
+
+    /// The next reading's payload names a time that counts for nothing.
+    pub(crate) fn distrust(&self, why: Untrusted) {
+        self.untrusted.set(Some(why));
     }
 
     pub(crate) fn limits(&self) -> Limits {
@@ -117,6 +124,9 @@ impl<'o> Offers<'o> {
 
     /// The time that a reading goes on with.
     fn judge_time(&mut self, time: Time) -> Result<Time, Reason> {
+        if let (Some(why), Time::Unknown) = (self.untrusted.take(), time) {
+            self.bad.note_untrusted(why);
+        }
         let arrival = self.context.arrival;
         let beyond = self.context.times.and_then(|times| times.beyond(time, arrival));
         let Some((which, far, then)) = beyond else { return Ok(time) };
@@ -129,6 +139,7 @@ impl<'o> Offers<'o> {
     }
 
     pub(crate) fn refuse(&mut self, place: Place, reason: Reason) {
+        self.untrusted.set(None);
         self.bad.reading(place.index, place.span, reason);
     }
 
@@ -139,6 +150,7 @@ impl<'o> Offers<'o> {
 
     /// A reading whose every value says "no value".
     pub(crate) fn nothing(&mut self) {
+        self.untrusted.set(None);
         self.bad.nothing();
     }
 

@@ -81,8 +81,11 @@ pub struct Rejects {
     readings: u64,
     fields: u64,
     nothings: u64,
-    past: u64,
-    future: u64,
+    // Of one payload, so small; and every connection holds one of these.
+    past: u32,
+    future: u32,
+    untrusted: u32,
+    untrusted_first: Option<Untrusted>,
 }
 
 /// Which limit of time a reading is beyond.
@@ -90,6 +93,17 @@ pub struct Rejects {
 pub enum Beyond {
     Past,
     Future,
+}
+
+/// Why the time that a payload names is not that of its readings, which have their arrival's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Untrusted {
+    /// A text that is no time.
+    NoTime,
+    /// A local time, and nothing says where.
+    Local,
+    /// From before the device's clock was set.
+    Unset,
 }
 
 /// One refused reading (or one field of a reading that was taken otherwise).
@@ -151,16 +165,27 @@ impl Rejects {
     /// Readings whose time was beyond a limit, whatever became of them.
     pub fn beyond(&self, which: Beyond) -> u64 {
         match which {
-            Beyond::Past => self.past,
-            Beyond::Future => self.future,
+            Beyond::Past => self.past.into(),
+            Beyond::Future => self.future.into(),
         }
     }
 
     pub(crate) fn note_beyond(&mut self, which: Beyond) {
         match which {
-            Beyond::Past => self.past += 1,
-            Beyond::Future => self.future += 1,
+            Beyond::Past => self.past = self.past.saturating_add(1),
+            Beyond::Future => self.future = self.future.saturating_add(1),
         }
+    }
+
+    /// Readings that have the time of their arrival although the payload names one, and why the first of
+    /// them has.
+    pub fn untrusted(&self) -> (u64, Option<Untrusted>) {
+        (self.untrusted.into(), self.untrusted_first)
+    }
+
+    pub(crate) fn note_untrusted(&mut self, why: Untrusted) {
+        self.untrusted = self.untrusted.saturating_add(1);
+        self.untrusted_first = self.untrusted_first.or(Some(why));
     }
 
     /// Nothing was refused.
@@ -174,5 +199,6 @@ impl Rejects {
         self.fields = 0;
         self.nothings = 0;
         (self.past, self.future) = (0, 0);
+        (self.untrusted, self.untrusted_first) = (0, None);
     }
 }

@@ -4,7 +4,9 @@
 //! The same routes and the same decoders as a device's message meets; the journal is left out.
 
 use journal::Source;
-use proto::{Beyond, Readings, Rejects, TimeLimits, Timestamp, WhenBeyond, frame::Cursor, line};
+use proto::{
+    Beyond, Readings, Rejects, TimeLimits, Timestamp, Untrusted, WhenBeyond, frame::Cursor, line,
+};
 
 use super::described::{self, Described};
 use super::meaning::Meaning;
@@ -20,7 +22,7 @@ pub struct Explained {
     pub rule: String,
     /// Line protocol, one point a line.
     pub lines: Vec<String>,
-    /// Times that are beyond a limit; what a setting could make of it; what it says of other topics.
+    /// Times that are beyond a limit or count for nothing; what a setting could make of it; what it says of other topics.
     pub notes: Vec<String>,
     /// What was refused, and why.
     pub problems: Vec<String>,
@@ -163,13 +165,24 @@ fn notes(rejects: &Rejects, times: &TimeLimits) -> Vec<String> {
         };
         format!("{readings} with a time beyond `{name}_max`: {fate} (`{name}`), counted")
     };
-    beyond.map(note).collect()
+    let untrusted = match rejects.untrusted() {
+        (_, None) => None,
+        (readings, Some(why)) => {
+            let why = match why {
+                Untrusted::NoTime => "is no time",
+                Untrusted::Local => "is local, and nothing says where (`time_zone` in a rule does)",
+                Untrusted::Unset => "is from before the device's clock was set",
+            };
+            Some(format!("{readings} whose time {why}: the time of arrival, counted"))
+        }
+    };
+    beyond.map(note).chain(untrusted).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::intake::route::Rule;
+    use crate::intake::{presets::Preset, route::Rule};
 
     const NOW: Timestamp = Timestamp::from_nanos(1_700_000_000_000_000_000);
 
@@ -214,6 +227,47 @@ mod tests {
         let shown = message(&routes, &[], &Limits::default(), ("a/b", payload), NOW);
         assert_eq!(shown.notes, ["1 with a time beyond `future_max`: refused (`future`), counted"]);
         assert!(shown.problems[0].contains("26620 days ahead"), "{shown:?}");
+    }
+
+    #[test]
+    fn a_time_that_counts_for_nothing_shows_why() {
+        let routes = Routes::with_presets(Vec::new(), Preset::ALL).unwrap();
+        let note = |topic: &str, payload: &str| {
+            message(&routes, &[], &Limits::default(), (topic, payload.as_bytes()), NOW).notes
+        };
+        let local = "whose time is local, and nothing says where (`time_zone` in a rule does): \
+                     the time of arrival, counted";
+        let odd = "whose time is no time: the time of arrival, counted";
+        let soon = r#"{"t":1,"ts":"soon"}"#;
+        assert_eq!(note("a/b", soon), [format!("1 {odd}")]);
+        assert_eq!(note("a/b", r#"{"t":1,"time":"2025-05-01T12:00:00"}"#), [format!("1 {local}")]);
+        // Both of an array; and of one where the time stands around it.
+        assert_eq!(note("a/b", &format!("[{soon},{soon}]")), [format!("2 {odd}")]);
+        let around =
+            r#"{"readings":[{"fields":{"t":1}},{"fields":{"t":2}}],"ts":"2025-05-01 12:00:00"}"#;
+        assert_eq!(note("a/b", around), [format!("2 {local}")]);
+        assert_eq!(
+            note(
+                "tele/plug/SENSOR",
+                r#"{"Time":"2025-05-01T12:00:00","SI7021":{"Temperature":21}}"#
+            ),
+            [format!("1 {local}")]
+        );
+        let unset =
+            "1 whose time is from before the device's clock was set: the time of arrival, counted";
+        let shelly = r#"{"src":"shellyplus1-a","dst":"x","method":"NotifyStatus","params":{"ts":12.5,"switch:0":{"id":0,"apower":1}}}"#;
+        assert_eq!(note("shellyplus1-a/events/rpc", shelly), [unset]);
+        // Nothing is said of what is as it should be.
+        for payload in [
+            r#"{"t":1}"#,
+            r#"{"t":1,"ts":null}"#,
+            r#"{"t":1,"ts":""}"#,
+            r#"{"t":1,"ts":"soon","time":"2023-05-01T12:00:00Z"}"#,
+            r#"{"t":1,"ts":"soon","age_ms":5}"#,
+            r#"{"t":"none","ts":"soon"}"#,
+        ] {
+            assert_eq!(note("a/b", payload), [""; 0], "{payload}");
+        }
     }
 
     #[test]

@@ -419,7 +419,7 @@ impl Content {
         let (refused, nothings) = (self.rejects.readings(), self.rejects.nothings());
         self.received += u64::from(readings) + refused + nothings;
         self.filtered += nothings;
-        intake.stats().source(SourceKind::of(source)).add_beyond(&self.rejects);
+        intake.stats().source(SourceKind::of(source)).add_times(&self.rejects);
         if !self.rejects.is_empty() {
             let bytes_max = intake.limits().rejected_bytes_max;
             self.refusals.add(Payload { topic, bytes: payload, bytes_max }, &self.rejects);

@@ -62,6 +62,8 @@ pub struct Source {
     /// Readings whose time was beyond `past_max` and `future_max`, whatever became of them.
     pub past: Counter,
     pub future: Counter,
+    /// Readings stamped although the payload names a time.
+    pub untrusted: Counter,
     /// In the order of `Kind::ALL`.
     refused: [Counter; Kind::ALL.len()],
 }
@@ -91,6 +93,7 @@ struct Families {
     returned: Family<SourceLabel, Counter>,
     fields_refused: Family<SourceLabel, Counter>,
     time_beyond: Family<ReasonLabel, Counter>,
+    time_untrusted: Family<SourceLabel, Counter>,
     refused: Family<ReasonLabel, Counter>,
 }
 
@@ -127,7 +130,7 @@ impl Stats {
     /// Registers all counters; `registry` has the prefix `tidegate`.
     pub fn register(&self, registry: &mut Registry) {
         let Families { received, filtered, duplicate, dropped, returned, .. } = &self.families;
-        let Families { fields_refused, time_beyond, refused, .. } = &self.families;
+        let Families { fields_refused, time_beyond, time_untrusted, refused, .. } = &self.families;
         let help = "Readings that came in, whatever became of them";
         registry.register("readings_received", help, received.clone());
         let help = "Readings that were refused; the dead letters say why";
@@ -144,6 +147,9 @@ impl Stats {
         registry.register("fields_refused", help, fields_refused.clone());
         let help = "Readings whose own time is beyond `past_max` or `future_max`, kept or not";
         registry.register("readings_time_beyond", help, time_beyond.clone());
+        let help = "Readings stamped on arrival although the payload names a time: a local one, none, \
+                    or one from before the device's clock was set";
+        registry.register("readings_time_untrusted", help, time_untrusted.clone());
     }
 }
 
@@ -158,12 +164,16 @@ impl Source {
         self.refused.iter().map(Counter::get).sum()
     }
 
-    pub(super) fn add_beyond(&self, rejects: &Rejects) {
-        let each = [(Beyond::Past, &self.past), (Beyond::Future, &self.future)];
-        for (which, counter) in each {
-            match rejects.beyond(which) {
-                0 => {}
-                readings => _ = counter.inc_by(readings),
+    /// What is odd about times.
+    pub(super) fn add_times(&self, rejects: &Rejects) {
+        let each = [
+            (rejects.beyond(Beyond::Past), &self.past),
+            (rejects.beyond(Beyond::Future), &self.future),
+            (rejects.untrusted().0, &self.untrusted),
+        ];
+        for (readings, counter) in each {
+            if readings > 0 {
+                counter.inc_by(readings);
             }
         }
     }
@@ -225,6 +235,7 @@ impl Families {
             fields_refused: self.fields_refused.get_or_create_owned(&label),
             past: beyond("past"),
             future: beyond("future"),
+            untrusted: self.time_untrusted.get_or_create_owned(&label),
             refused,
         }
     }

@@ -287,6 +287,24 @@ async fn what_is_refused_for_its_time_lies_in_the_dead_letters_and_is_counted() 
     assert_eq!((at(long_ago), at(ahead)), (1, 1), "those that were to be kept: {lines:?}");
 }
 
+/// Nothing is lost by a time that says too little; that it was not taken is counted.
+#[tokio::test]
+async fn a_time_that_is_not_trusted_is_the_arrivals_and_counted() {
+    let mut house = house(Limits::default());
+    let mut mark = Mark::new();
+    let mut gather = house.gather();
+    let local = br#"{"v":1,"time":"2023-11-14T22:13:20"}"#;
+    let both = br#"[{"v":1,"ts":"soon"},{"v":2,"ts":1700000000}]"#;
+    gather.message("a/b", local);
+    gather.message("a/c", both);
+    house.intake.submit(gather.seal(mark.ticket())).await.unwrap();
+    timeout(SOON, mark.moved()).await.unwrap().unwrap();
+    let lines = house.journaled(3).await;
+    let stamped = lines.iter().filter(|line| line.ends_with('*')).count();
+    let mqtt = house.intake.stats().source(SourceKind::Mqtt);
+    assert_eq!((stamped, mqtt.untrusted.get()), (2, 2), "{lines:?}");
+}
+
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }

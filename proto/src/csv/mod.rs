@@ -104,7 +104,7 @@ fn time(cell: &str, column: &str, context: &Context<'_>) -> Result<crate::Timest
         let text = format!("no time in column `{}`", short(column));
         return Err(Reason::new(Kind::Timestamp, text));
     }
-    context.time_of_text(cell)?.ok_or_else(|| {
+    context.time_of_text(cell)?.map_err(|_| {
         let text = format!(
             "`{}` is no time that says when: seconds or less since 1970, or RFC 3339; \
              one without an offset needs a time zone",

@@ -4,7 +4,8 @@ use std::{borrow::Cow, mem, time::Duration};
 
 use super::{Leaf, Scalar, Tree, Written};
 use crate::{
-    Context, Kind, Place, Reason, Time, Timestamp, ValueRef,
+    Context, Kind, Place, Reason, Time, Timestamp, Untrusted, ValueRef,
+    context::Told,
     offer::{Offers, Parts},
     scratch::{Scratch, reuse},
     timestamp::text::{age_from_millis_text, out_of_range},
@@ -17,6 +18,7 @@ pub(crate) struct Defaults {
     measurement: String,
     tags: Vec<(String, String)>,
     time: Option<Time>,
+    untrusted: Option<Untrusted>,
 }
 
 /// What becomes of one object, its lists being scratch.
@@ -26,6 +28,8 @@ struct Shape<'s> {
     fields: Vec<(&'s str, ValueRef<'s>)>,
     at: Option<Timestamp>,
     age: Option<Duration>,
+    /// Why the time that it names is not in `at`.
+    untrusted: Option<Untrusted>,
     /// Values that say "no value".
     empty: bool,
     left_out: Vec<(&'s str, Reason)>,
@@ -70,6 +74,7 @@ pub(crate) fn defaults(
         measurement: shape.measurement.to_owned(),
         tags: shape.tags.iter().map(owned).collect(),
         time: shape.time(),
+        untrusted: shape.untrusted,
     })
 }
 
@@ -81,6 +86,7 @@ impl<'s> Shape<'s> {
             fields: reuse(mem::take(&mut scratch.fields)),
             at: None,
             age: None,
+            untrusted: None,
             empty: false,
             left_out: Vec::new(),
         }
@@ -232,7 +238,11 @@ impl<'s> Shape<'s> {
         tree: &Tree<'_>,
         offers: &Offers<'_>,
     ) -> Result<(), Reason> {
-        self.at = time_of(value, &tree.arena, offers.context)?.or(self.at);
+        match time_of(value, &tree.arena, offers.context)? {
+            Some(Ok(at)) => self.at = Some(at),
+            Some(Err(why)) => self.untrusted = Some(why),
+            None => {}
+        }
         Ok(())
     }
 
@@ -265,6 +275,9 @@ impl<'s> Shape<'s> {
         let time = self.time().or_else(|| defaults?.time).unwrap_or(Time::Unknown);
         let (measurement, index) = (self.measurement, place.index);
         let parts = Parts { measurement, tags: &self.tags, fields: &self.fields, time };
+        if let Some(why) = self.untrusted.or_else(|| defaults?.untrusted) {
+            offers.distrust(why);
+        }
         if offers.offer(parts, place) {
             for (name, reason) in &self.left_out {
                 offers.leave_out(index, name, reason.clone());
@@ -288,17 +301,18 @@ pub(crate) fn odd_value(value: &Scalar<'_>) -> Result<ValueRef<'static>, Reason>
     }
 }
 
-/// When a reading was taken, if the value says so and can be trusted.
+/// When a reading was taken, by a value at the place of its time. `None`: that says nothing.
 pub(crate) fn time_of(
     value: &Scalar<'_>,
     arena: &str,
     context: &Context<'_>,
-) -> Result<Option<Timestamp>, Reason> {
+) -> Result<Option<Told>, Reason> {
     match value {
-        Scalar::Instant { seconds, nanos } => Ok(context.trusted(instant(*seconds, *nanos)?)),
-        Scalar::Text(text) => context.time_of_text(text.get(arena)),
+        Scalar::Instant { seconds, nanos } => Ok(Some(context.trusted(instant(*seconds, *nanos)?))),
+        Scalar::Text(text) if is_empty_word(text.get(arena)) => Ok(None),
+        Scalar::Text(text) => context.time_of_text(text.get(arena)).map(Some),
         value => match Written::default().decimal(value, arena) {
-            Some(text) => context.time_of_number(text),
+            Some(text) => context.time_of_number(text).map(Some),
             None => Ok(None),
         },
     }

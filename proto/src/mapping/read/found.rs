@@ -108,8 +108,14 @@ impl<'r> Reader<'r, '_> {
     }
 
     fn time_of(&self, value: &Scalar<'_>) -> Result<Option<Time>, Reason> {
-        let at = time_of(value, &self.nested.arena, self.offers.context)?;
-        Ok(at.map(Time::At))
+        match time_of(value, &self.nested.arena, self.offers.context)? {
+            Some(Ok(at)) => Ok(Some(Time::At(at))),
+            Some(Err(why)) => {
+                self.offers.distrust(why);
+                Ok(None)
+            }
+            None => Ok(None),
+        }
     }
 
     /// A rule that says where the device stands must find one: unnamed ones would meet in one series.
