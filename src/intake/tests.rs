@@ -290,7 +290,7 @@ async fn what_is_refused_for_its_time_lies_in_the_dead_letters_and_is_counted() 
 /// Nothing is lost by a time that says too little; that it was not taken is counted.
 #[tokio::test]
 async fn a_time_that_is_not_trusted_is_the_arrivals_and_counted() {
-    let mut house = house(Limits::default());
+    let house = house(Limits::default());
     let mut mark = Mark::new();
     let mut gather = house.gather();
     let local = br#"{"v":1,"time":"2023-11-14T22:13:20"}"#;

@@ -226,6 +226,7 @@ async fn a_shutdown_acknowledges_what_it_took_and_then_disconnects() {
     assert!(matches!(peer.next().await, Packet::Disconnect(_)));
     drop(peer);
     timeout(LIMIT, collector.tasks.join_next()).await.unwrap().unwrap().unwrap();
+    bench.wait_distinct(1);
     assert_eq!(found(&bench), [(10, 1)]);
 }
 
