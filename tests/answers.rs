@@ -31,7 +31,7 @@ fn stored(database: &Faulty) -> usize {
 /// All but these readings are stored, once; these are dead letters with such an answer.
 fn only_dead(database: &Faulty, delivered: &Delivered, line: &str, dead: i64, answer: &str) {
     let all = ROUNDS * DEVICES;
-    let counts = (delivered.stats.confirmed.get(), delivered.stats.dead.get());
+    let counts = (delivered.fates.confirmed, delivered.fates.dead);
     let wanted = (u64::try_from(all - dead).unwrap(), u64::try_from(dead).unwrap());
     assert_eq!(counts, wanted, "{:?}", delivered.dead.first());
     assert_eq!(stored(database), usize::try_from(all - dead).unwrap());
@@ -112,7 +112,7 @@ async fn more_bad_lines_than_version_3_names_are_all_found() {
         (0..ALL).map(|n| reading("m", device(n), BEGIN + n, "v", Value::Signed(n))).collect();
     delivery.send(&readings).await;
     let delivered = delivery.end().await;
-    assert_eq!((delivered.stats.confirmed.get(), delivered.stats.dead.get()), (666, 334));
+    assert_eq!((delivered.fates.confirmed, delivered.fates.dead), (666, 334));
     assert_eq!((stored(&database), delivered.dead.len()), (666, 334));
     for letter in &delivered.dead {
         assert!(letter.line.as_deref().unwrap().starts_with("m,device=bad "), "{letter:?}");

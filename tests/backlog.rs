@@ -28,6 +28,7 @@ use simulator::{
 use tokio::time::Instant;
 
 use crate::support::{
+    books,
     gateway::Setup,
     http::post,
     rig::{OUTPUT, RULE, Rig, is_long, mqtt},
@@ -46,6 +47,8 @@ const FRAME_MAX: u64 = 4_000;
 /// Devices that fill the journal, each in a thread of its own.
 const FILLERS: usize = 2;
 const POST_LINES: u64 = 2_000;
+/// A position that moved is on the disk after a second.
+const POSITION_EVERY: Duration = Duration::from_millis(1_500);
 /// For any single step on a busy machine.
 const STEP_MAX: Duration = Duration::from_mins(4);
 
@@ -266,13 +269,26 @@ fn late_ones_are_under_way(rig: &Rig, requests: u64) {
     });
 }
 
-/// All that was answered is on the disk as done, once the keeper has had its second.
+/// All that was answered is on the disk as done: the record says what the gateway does, and has said so
+/// for longer than the keeper lets it lie.
 fn position_has_caught_up(rig: &Rig) {
+    let mut same: Option<(u64, Instant)> = None;
     wait_for("the position on the disk", STEP_MAX, || {
-        let came: u64 = rig.database.audited().iter().map(|one| one.readings).sum();
-        let done = confirmed_on_disk(rig);
-        let lag = came.saturating_sub(done);
-        if lag <= IN_FLIGHT_MAX { Ok(()) } else { Err(format!("{done} confirmed of {came}")) }
+        let confirmed = books::of(&rig.gateway.status(), OUTPUT).confirmed;
+        let on_disk = confirmed_on_disk(rig);
+        match same {
+            Some((then, since)) if then == confirmed && on_disk == confirmed => {
+                if since.elapsed() > POSITION_EVERY {
+                    Ok(())
+                } else {
+                    Err("for how long?".to_owned())
+                }
+            }
+            _ => {
+                same = Some((confirmed, Instant::now()));
+                Err(format!("{on_disk} of {confirmed} confirmed ones"))
+            }
+        }
     });
 }
 

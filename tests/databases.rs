@@ -119,8 +119,7 @@ async fn deliver(settings: &Settings, readings: &[Reading]) -> (u64, u64, Vec<En
     let mut delivery = Delivery::start(settings, whole_batches());
     delivery.send(readings).await;
     let delivered = delivery.end().await;
-    let stats = &delivered.stats;
-    (stats.confirmed.get(), stats.dead.get(), delivered.dead)
+    (delivered.fates.confirmed, delivered.fates.dead, delivered.dead)
 }
 
 fn told(dead: &[Entry]) -> Vec<(&str, &str, &str)> {
@@ -340,7 +339,7 @@ async fn a_database_that_is_made_later_gets_everything() {
     drop(stuck);
     database.query("CREATE DATABASE later").expect_success();
     let delivered = delivery.end().await;
-    assert_eq!((delivered.stats.confirmed.get(), delivered.dead.len()), (5000, 0));
+    assert_eq!((delivered.fates.confirmed, delivered.dead.len()), (5000, 0));
     let path = "/query?db=later&q=SELECT%20count(v)%20FROM%20load";
     let answer = post(database.port, path, &[], b"").unwrap().expect_success();
     assert!(answer.contains(",4995]"), "{answer}");

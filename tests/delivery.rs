@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use journal::Fates;
 use proto::Value;
 use secrecy::SecretString;
 use simulator::faulty::{Answer, Behaviour, Config, Faulty};
@@ -126,7 +127,7 @@ async fn through_every_fault_that_passes(database: Faulty, dialect: fn(&Faulty) 
     database.set(Behaviour::default()).await.unwrap();
     let delivered = delivery.end().await;
     assert_all_there(&database, rounds);
-    assert_eq!(delivered.stats.confirmed.get(), u64::try_from(rounds * DEVICES).unwrap());
+    assert_eq!(delivered.fates.confirmed, u64::try_from(rounds * DEVICES).unwrap());
     assert_eq!(delivered.dead, []);
 }
 
@@ -149,7 +150,7 @@ async fn only_what_a_database_refuses_lies_in_the_dead_letters() {
         let delivered = delivery.end().await;
         let stored = database.rows().into_iter().filter(|row| row.measurement == "m");
         assert_eq!(stored.count(), 49 * 100);
-        assert_eq!((delivered.stats.confirmed.get(), delivered.stats.dead.get()), (4900, 100));
+        assert_eq!((delivered.fates.confirmed, delivered.fates.dead), (4900, 100));
         assert_eq!(delivered.dead.len(), 100);
         for letter in &delivered.dead {
             assert!(letter.line.as_deref().unwrap().starts_with("m,device=d7 "), "{letter:?}");
@@ -174,7 +175,7 @@ async fn only_one_of_five_thousand(settings: impl Fn(&Faulty) -> Settings, behav
     let delivered = delivery.end().await;
 
     let case = format!("v2: {is_v2}, malformed: {is_malformed}: {:?}", delivered.dead);
-    assert_eq!((delivered.stats.confirmed.get(), delivered.stats.dead.get()), (4_999, 1), "{case}");
+    assert_eq!((delivered.fates.confirmed, delivered.fates.dead), (4_999, 1), "{case}");
     let rows = database.rows().into_iter().filter(|row| row.measurement == "m");
     let found: Vec<_> = rows.map(|row| (row.device, row.time, row.fields)).collect();
     assert_eq!(found.len(), 4_999, "{case}");
@@ -228,11 +229,11 @@ async fn a_wrong_token_keeps_everything_until_it_is_right() {
     let stuck = status.wait_for(|status| status.state == State::Misconfigured).await.unwrap();
     assert!(stuck.last_error.as_ref().unwrap().1.contains("401"), "{:?}", stuck.last_error);
     drop(stuck);
-    assert_eq!(delivery.stats.confirmed.get(), 0);
+    assert_eq!(delivery.fates().confirmed, 0);
     std::fs::write(&file, "s3cret").unwrap();
     let delivered = delivery.end().await;
     assert_all_there(&database, 20);
-    assert_eq!((delivered.stats.confirmed.get(), delivered.dead.len()), (20 * 50, 0));
+    assert_eq!((delivered.fates.confirmed, delivered.dead.len()), (20 * 50, 0));
 }
 
 /// A wrong precision, a portal, a proxy that knows no such page: whatever was asked, the fault is not
@@ -258,13 +259,11 @@ async fn what_stands_between_us_and_the_database_costs_no_reading() {
             while database.stats().requests < begun + 5 {
                 sleep(Duration::from_millis(20)).await;
             }
-            let counted = &delivery.stats;
-            let settled = [&counted.confirmed, &counted.dead, &counted.dropped];
-            assert_eq!(settled.map(tidegate::stats::Counter::get), [0, 0, 0]);
+            assert_eq!(delivery.fates(), Fates::default());
             database.set(Behaviour::default()).await.unwrap();
             let delivered = delivery.end().await;
             assert_all_there(&database, 20);
-            assert_eq!((delivered.stats.confirmed.get(), delivered.dead.len()), (20 * 50, 0));
+            assert_eq!((delivered.fates.confirmed, delivered.dead.len()), (20 * 50, 0));
         }
     }
 }
@@ -289,7 +288,7 @@ async fn a_database_that_acknowledges_once_a_second_is_sent_several_requests_at_
         sleep_until(began + Duration::from_millis(100) * next).await;
     }
     let delivered = delivery.end().await;
-    assert_eq!((delivered.stats.confirmed.get(), database.points()), (all as u64, all));
+    assert_eq!((delivered.fates.confirmed, database.points()), (all as u64, all));
     // One request at a time would have stored 4,000 a second at best.
     let together = database.stats().acknowledged_together_max;
     assert!(together >= 2, "{together} requests were acknowledged at a time");

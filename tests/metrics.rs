@@ -24,11 +24,12 @@ use crate::support::{
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Every name of section 11, with labels that a series of it has once every stage has worked.
-const PROMISED: [&str; 17] = [
+const PROMISED: [&str; 18] = [
     "tidegate_readings_received_total{source=\"mqtt\"}",
     "tidegate_readings_received_total{source=\"broker\"}",
     "tidegate_readings_refused_total{source=\"http\",reason=\"undecodable\"}",
     "tidegate_output_readings_total{output=\"db\",fate=\"confirmed\"}",
+    "tidegate_output_pending_readings{output=\"db\"}",
     "tidegate_journal_bytes",
     "tidegate_journal_seconds_to_full",
     "tidegate_output_lag_seconds{output=\"db\"}",

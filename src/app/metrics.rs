@@ -199,7 +199,8 @@ impl Collector for JournalMetrics {
         counter("journal_commit_errors", "Groups written again", status.commit_errors)?;
         let help = "Frames found damaged or missing";
         counter("journal_damaged_frames", help, status.damaged_frames)?;
-        dropped(&mut encoder, &status.positions)?;
+        fates(&mut encoder, &status.positions)?;
+        pending(&mut encoder, &status.positions)?;
         sync_duration(&mut encoder, &status.syncs)
     }
 }
@@ -209,16 +210,35 @@ pub(super) fn seconds_to_full(fill: &Mutex<Fill>, journal: &journal::Status) -> 
     fill.seconds_to_full(Instant::now(), journal.bytes, journal.bytes_max)
 }
 
-/// Since the journal was made: these counts survive a crash.
-fn dropped(encoder: &mut DescriptorEncoder<'_>, positions: &[PositionStatus]) -> fmt::Result {
-    let help = "Readings that an output will never have: the journal was full under drop-oldest, \
-                or no dead letter could be written";
+/// The books of each output, since the journal was made: these counts survive a crash. `dropped`: the
+/// journal was full under drop-oldest, or no dead letter could be written.
+fn fates(encoder: &mut DescriptorEncoder<'_>, positions: &[PositionStatus]) -> fmt::Result {
+    let help = "Readings by what became of them, in input readings, since the journal was made";
     let mut metric =
-        encoder.encode_descriptor("journal_dropped_readings", help, None, MetricType::Counter)?;
-    for position in positions {
-        let labels = [("output", position.id.as_str())];
-        let count = ConstCounter::new(position.fates.dropped);
-        count.encode(metric.encode_family(&labels)?)?;
+        encoder.encode_descriptor("output_readings", help, None, MetricType::Counter)?;
+    for PositionStatus { id, fates, .. } in positions {
+        for (fate, readings) in [
+            ("confirmed", fates.confirmed),
+            ("dead", fates.dead),
+            ("dropped", fates.dropped),
+            ("filtered", fates.filtered),
+            ("absorbed", fates.absorbed),
+            ("quarantined", fates.quarantined),
+        ] {
+            let labels = [("output", id.as_str()), ("fate", fate)];
+            ConstCounter::new(readings).encode(metric.encode_family(&labels)?)?;
+        }
+    }
+    Ok(())
+}
+
+fn pending(encoder: &mut DescriptorEncoder<'_>, positions: &[PositionStatus]) -> fmt::Result {
+    let help = "Readings in the journal that an output has not done with";
+    let mut metric =
+        encoder.encode_descriptor("output_pending_readings", help, None, MetricType::Gauge)?;
+    for PositionStatus { id, pending, .. } in positions {
+        let pending = ConstGauge::new(i64::try_from(*pending).unwrap_or(i64::MAX));
+        pending.encode(metric.encode_family(&[("output", id.as_str())])?)?;
     }
     Ok(())
 }

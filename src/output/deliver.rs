@@ -333,7 +333,7 @@ impl<S: Sink, R: Receipt> Deliver<S, R> {
                 continue;
             }
             if guilty.is_empty() && lost.is_empty() && batch.refused.is_empty() {
-                settle_stored(&self.output, batch);
+                settle_stored(batch);
             } else {
                 self.settling += 1;
                 let output = self.output.clone();

@@ -156,7 +156,6 @@ impl<S: Sink, R: Receipt> Gather<'_, S, R> {
             steps.done(seq);
             steps.note(&self.output);
         }
-        self.output.stats.note_fates(&fates);
         receipt.confirm(&fates);
         Ok(())
     }

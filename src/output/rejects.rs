@@ -144,9 +144,7 @@ impl<R: Receipt> Rejects<R> {
             entries.is_empty() || dead::append_or_warn(self.dead.as_ref(), entries, expired).await;
         for Held { receipt, readings, quarantined, .. } in frames {
             let (dead, dropped) = if kept { (readings, 0) } else { (0, readings) };
-            let fates = Fates { dead, dropped, quarantined, ..Fates::default() };
-            self.stats.note_fates(&fates);
-            receipt.confirm(&fates);
+            receipt.confirm(&Fates { dead, dropped, quarantined, ..Fates::default() });
         }
     }
 

@@ -11,9 +11,9 @@ use super::{Output, lease::Receipt};
 use crate::sink::Refusal;
 
 /// Nothing of it was refused.
-pub(super) fn settle_stored<S, R: Receipt>(output: &Output<S>, batch: Batch<R>) {
+pub(super) fn settle_stored<R: Receipt>(batch: Batch<R>) {
     for Share { receipt, readings, .. } in batch.shares {
-        confirm(output, receipt, &Fates { confirmed: readings, ..Fates::default() });
+        confirm(receipt, &Fates { confirmed: readings, ..Fates::default() });
     }
     batch.holds.into_iter().for_each(Hold::settle);
 }
@@ -48,16 +48,16 @@ pub(super) async fn settle<S, R: Receipt>(
     for (Share { receipt, readings, .. }, lost) in batch.shares.into_iter().zip(losses) {
         let (dead, dropped) = if kept { (lost, 0) } else { (0, lost) };
         let fates = Fates { confirmed: readings - lost, dead, dropped, ..Fates::default() };
-        confirm(output, receipt, &fates);
+        confirm(receipt, &fates);
     }
     batch.holds.into_iter().for_each(Hold::settle);
 }
 
 /// Points of windows are no input readings: what they came of is counted already.
-fn confirm<S, R: Receipt>(output: &Output<S>, receipt: Option<R>, fates: &Fates) {
-    let Some(receipt) = receipt else { return };
-    output.stats.note_fates(fates);
-    receipt.confirm(fates);
+fn confirm<R: Receipt>(receipt: Option<R>, fates: &Fates) {
+    if let Some(receipt) = receipt {
+        receipt.confirm(fates);
+    }
 }
 
 fn entries<S, R>(

@@ -8,7 +8,6 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use journal::Fates;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric},
@@ -69,15 +68,10 @@ pub struct Status {
     pub last_error: Option<(SystemTime, Arc<str>)>,
 }
 
-/// One output's counters since the start of the process.
+/// One output's counters since the start of the process. What became of readings is not among them: the
+/// journal's books say that.
 #[derive(Debug)]
 pub struct Stats {
-    pub confirmed: Counter,
-    pub dead: Counter,
-    pub dropped: Counter,
-    pub filtered: Counter,
-    pub absorbed: Counter,
-    pub quarantined: Counter,
     /// Fields left out of readings that were delivered otherwise.
     pub fields_dead: Counter,
     /// Fields that were stored as another type, with the same value.
@@ -152,15 +146,6 @@ impl Stats {
         });
     }
 
-    pub(super) fn note_fates(&self, fates: &Fates) {
-        self.confirmed.inc_by(fates.confirmed);
-        self.dead.inc_by(fates.dead);
-        self.dropped.inc_by(fates.dropped);
-        self.filtered.inc_by(fates.filtered);
-        self.absorbed.inc_by(fates.absorbed);
-        self.quarantined.inc_by(fates.quarantined);
-    }
-
     /// What the steps before the batch counted, and how large what they remember is.
     pub(super) fn note_steps(&self, counts: &Counts, (bytes, windows): (usize, usize)) {
         for (counter, (_, count)) in self.steps.iter().zip(counts.named()) {
@@ -207,7 +192,6 @@ const fn code(status: u16) -> &'static str {
 /// The families of all outputs.
 #[derive(Debug)]
 pub struct Metrics {
-    readings: Family<FateLabel, Counter>,
     fields_dead: Family<OutputLabel, Counter>,
     fields_coerced: Family<OutputLabel, Counter>,
     lines: Family<OutputLabel, Counter>,
@@ -233,12 +217,6 @@ struct OutputLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct FateLabel {
-    output: String,
-    fate: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StepLabel {
     output: String,
     what: &'static str,
@@ -260,7 +238,6 @@ impl Default for Metrics {
     fn default() -> Self {
         let histogram: fn() -> Histogram = || Histogram::new(exponential_buckets(0.001, 2.0, 17));
         Self {
-            readings: Family::default(),
             fields_dead: Family::default(),
             fields_coerced: Family::default(),
             lines: Family::default(),
@@ -286,8 +263,6 @@ impl Metrics {
     /// The counters of one more output.
     pub fn output(&self, id: &str) -> Arc<Stats> {
         let output = id.to_owned();
-        let fate =
-            |fate| self.readings.get_or_create_owned(&FateLabel { output: output.clone(), fate });
         let of = |family: &Family<OutputLabel, Counter>| {
             family.get_or_create_owned(&OutputLabel { output: output.clone() })
         };
@@ -296,12 +271,6 @@ impl Metrics {
         };
         let initial = Status { state: State::Running, since: SystemTime::now(), last_error: None };
         let stats = Arc::new(Stats {
-            confirmed: fate("confirmed"),
-            dead: fate("dead"),
-            dropped: fate("dropped"),
-            filtered: fate("filtered"),
-            absorbed: fate("absorbed"),
-            quarantined: fate("quarantined"),
             fields_dead: of(&self.fields_dead),
             fields_coerced: of(&self.fields_coerced),
             lines: of(&self.lines),
@@ -333,8 +302,6 @@ impl Metrics {
 
     /// Registers all families; `registry` has the prefix `tidegate`.
     pub fn register(&self, registry: &mut Registry) {
-        let help = "Readings by what became of them, in input readings";
-        registry.register("output_readings", help, self.readings.clone());
         let help = "Fields left out of readings that were delivered otherwise";
         registry.register("output_fields_dead", help, self.fields_dead.clone());
         let help = "Fields stored as another type, with the same value";
@@ -421,22 +388,21 @@ mod tests {
     fn two_outputs_share_their_families() {
         let metrics = Metrics::default();
         let (home, cloud) = (metrics.output("home"), metrics.output("cloud"));
-        home.note_fates(&Fates { confirmed: 7, dead: 1, ..Fates::default() });
+        home.fields_dead.inc_by(7);
         cloud.enter(State::Misconfigured);
         let mut registry = Registry::with_prefix("tidegate");
         metrics.register(&mut registry);
         let mut page = String::new();
         text::encode(&mut page, &registry).unwrap();
         for line in [
-            "\ntidegate_output_readings_total{output=\"home\",fate=\"confirmed\"} 7\n",
-            "\ntidegate_output_readings_total{output=\"home\",fate=\"dead\"} 1\n",
-            "\ntidegate_output_readings_total{output=\"cloud\",fate=\"dead\"} 0\n",
+            "\ntidegate_output_fields_dead_total{output=\"home\"} 7\n",
+            "\ntidegate_output_fields_dead_total{output=\"cloud\"} 0\n",
             "\ntidegate_output_state{output=\"cloud\",state=\"misconfigured\"} 1\n",
             "\ntidegate_output_state{output=\"cloud\",state=\"running\"} 0\n",
             "\ntidegate_output_lag_seconds{output=\"home\"} 0.0\n",
         ] {
             assert!(page.contains(line), "{line} is not in\n{page}");
         }
-        assert_eq!(page.matches("# TYPE tidegate_output_readings ").count(), 1);
+        assert_eq!(page.matches("# TYPE tidegate_output_fields_dead ").count(), 1);
     }
 }

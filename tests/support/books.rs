@@ -6,6 +6,8 @@
 //!   each output: journaled = confirmed + pending + dead + dropped + filtered + absorbed + quarantined
 //!   intake, since the process began: received = returned + booked + on its way
 //! ```
+//! `/metrics` says the same: of outputs the books, of intake what was counted since the process began.
+//!
 //! The first two lines are no equations only where something was sent more than once: an
 //! acknowledgement that got lost (a kill, a cut line) leaves a reading in the books that its sender
 //! believes to be missing; and what was read from a socket when the process was killed is in no book at
@@ -67,6 +69,45 @@ pub fn balanced(gateway: &Gateway) -> Status {
     })
 }
 
+/// The metrics say what the status says: of outputs the books, of intake what this process did.
+pub fn metrics_agree(gateway: &Gateway, status: &Status) {
+    let told = |name: &str, labels: &[&str]| gateway.count(&format!("tidegate_{name}"), labels);
+    wait_for("metrics that agree", BOOKED_MAX, || {
+        let (books, intake) = (&status.books, &status.intake);
+        let came_in = [
+            ("received", intake.received, Some(intake.received)),
+            ("returned", intake.returned, Some(intake.returned)),
+            ("refused", books.refused, None),
+            ("filtered", books.filtered, None),
+            ("duplicate", books.duplicate, None),
+            ("dropped", books.dropped, None),
+        ];
+        for (what, at_most, exactly) in came_in {
+            let counted = told(&format!("readings_{what}_total"), &[]);
+            // The books are older than a process that was started again.
+            let is_right = match exactly.or(gateway.is_first_life().then_some(at_most)) {
+                Some(exactly) => counted == exactly,
+                None => counted <= at_most,
+            };
+            if !is_right {
+                return Err(format!("{what}: {at_most} in the status, {counted} in the metrics"));
+            }
+        }
+        for output in &status.outputs {
+            let of = format!("output=\"{}\"", output.id);
+            let pending = told("output_pending_readings", &[&of]);
+            let each = ["confirmed", "dead", "dropped", "filtered", "absorbed", "quarantined"];
+            let counted =
+                each.map(|fate| told("output_readings_total", &[&of, &format!("fate=\"{fate}\"")]));
+            let [_, booked_pending, booked @ ..] = fates(output);
+            if (pending, counted) != (booked_pending, booked) {
+                return Err(format!("{output:?}: {pending} pending, {counted:?} in the metrics"));
+            }
+        }
+        Ok(())
+    });
+}
+
 /// In readings on its way.
 pub fn is_balanced(output: &Output) -> bool {
     let [journaled, became @ ..] = fates(output);
@@ -83,6 +124,7 @@ impl Rig {
     /// and no less than was sent.
     pub fn books_are_right(&self, sent: Sent) -> Status {
         let status = balanced(&self.gateway);
+        metrics_agree(&self.gateway, &status);
         let (books, output) = (&status.books, of(&status, OUTPUT));
         let told = format!("{sent:?}\n{books:?}\n{output:?}");
         assert!(sent.acknowledged <= books.journaled, "acknowledged and not in the books: {told}");

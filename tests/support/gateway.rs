@@ -31,6 +31,8 @@ pub struct Gateway {
     pub http_port: u16,
     dir: TempDir,
     process: Option<Process>,
+    /// How often it was started.
+    lives: u32,
 }
 
 /// What a test decides; everything else is the documented default.
@@ -57,6 +59,7 @@ impl Gateway {
             http_port: port::free(),
             dir: tempfile::tempdir().unwrap(),
             process: None,
+            lives: 0,
         };
         gateway.configure(setup);
         gateway
@@ -109,6 +112,7 @@ impl Gateway {
     /// Starts it by such a command, and does not wait.
     pub fn launch(&mut self, command: Command) {
         self.process = Some(Process::spawn("tidegate", command, &self.dir().join("log")));
+        self.lives += 1;
     }
 
     /// Waits until it answers there with success: `/readyz` when it is able to take readings,
@@ -136,6 +140,11 @@ impl Gateway {
     /// Waits until it has ended by itself, and how.
     pub fn ended(&mut self, limit: Duration) -> ExitStatus {
         self.process.take().expect("the gateway runs").ended(limit)
+    }
+
+    /// The process that runs is the only one that ever ran on this directory by this harness.
+    pub fn is_first_life(&self) -> bool {
+        self.lives == 1
     }
 
     /// What the running gateway says of itself on its control socket.

@@ -4,7 +4,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use journal::{Appender, Counts, Journal, Mark, Options, OutputId, Start, Submission};
+use journal::{Appender, Counts, Fates, Journal, Mark, Options, OutputId, Start, Submission};
 use proto::{Reading, Readings, Time, Timestamp, Value};
 use tempfile::TempDir;
 use tidegate::{
@@ -25,7 +25,8 @@ pub struct Delivery {
 
 /// What is left when everything was delivered.
 pub struct Delivered {
-    pub stats: Arc<Stats>,
+    /// What became of readings, by the journal's books.
+    pub fates: Fates,
     pub dead: Vec<dead::Entry>,
 }
 
@@ -89,6 +90,11 @@ impl Delivery {
         self.appender.append(submission).await.unwrap();
     }
 
+    /// What became of readings up to now.
+    pub fn fates(&self) -> Fates {
+        home(&self.journal)
+    }
+
     pub fn dead_file(&self) -> PathBuf {
         self.dir.path().join("dead/dead.ndjson")
     }
@@ -99,11 +105,18 @@ impl Delivery {
         drop(self.appender);
         let ended = tokio::time::timeout(Duration::from_mins(2), self.task.join_next()).await;
         ended.expect("the output ends").unwrap().unwrap();
+        let fates = home(&self.journal);
         tokio::task::spawn_blocking(move || self.journal.close()).await.unwrap();
         let letters = std::fs::read_to_string(dead_file).unwrap_or_default();
         let dead = letters.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        Delivered { stats: self.stats, dead }
+        Delivered { fates, dead }
     }
+}
+
+fn home(journal: &Journal) -> Fates {
+    let status = journal.status();
+    let position = status.positions.iter().find(|position| position.id.as_str() == "home");
+    position.unwrap().fates
 }
 
 /// `measurement,device=<device> <field>=<value> <at>`

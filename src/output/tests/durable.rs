@@ -26,6 +26,12 @@ fn submission(readings: &[proto::Reading], rejected: Vec<Rejected>, ticket: Tick
     }
 }
 
+fn fates(journal: &Journal, output: &str) -> Fates {
+    let status = journal.status();
+    let position = status.positions.iter().find(|position| position.id.as_str() == output);
+    position.unwrap().fates
+}
+
 async fn close(journal: Journal) {
     tokio::task::spawn_blocking(move || journal.close()).await.unwrap();
 }
@@ -39,14 +45,13 @@ async fn what_is_confirmed_does_not_come_again() {
         let (journal, appender, _) = journal::open(&options(dir.path())).unwrap();
         let reader = journal.reader(&home, Start::Oldest).unwrap();
         let twin = Twin::answering(Answer::Stored, NOW);
-        let stats = Metrics::default().output("home");
         let output = Output {
             id: "home".into(),
             sink: Arc::clone(&twin),
             limits: limits(64),
             process: process::Settings::default(),
             dead: None,
-            stats: Arc::clone(&stats),
+            stats: Metrics::default().output("home"),
             clock: Clock::default(),
         };
         if round == 0 {
@@ -57,11 +62,11 @@ async fn what_is_confirmed_does_not_come_again() {
         }
         drop(appender);
         run(output, reader, CancellationToken::new()).await;
+        assert_eq!(fates(&journal, "home"), Fates { confirmed: 1000, ..Fates::default() });
         close(journal).await;
         let stored: BTreeSet<_> = twin.stored().into_iter().collect();
         let expected = if round == 0 { lines_of(&readings) } else { BTreeSet::new() };
         assert_eq!(stored, expected);
-        assert_eq!(stats.confirmed.get(), if round == 0 { 1000 } else { 0 });
     }
 }
 
@@ -122,8 +127,8 @@ async fn what_intake_refused_becomes_dead_letters() {
     let letters = DeadLetters::new(Settings::in_dir(dir.path().join("intake")));
     let stats = Metrics::default().output("intake-dead");
     let reader = journal.rejects().unwrap();
-    rejects::run(reader, Some(letters), Arc::clone(&stats), CancellationToken::new()).await;
-    assert_eq!(stats.dead.get(), 2);
+    rejects::run(reader, Some(letters), stats, CancellationToken::new()).await;
+    assert_eq!(fates(&journal, "intake-dead"), Fates { dead: 2, ..Fates::default() });
     close(journal).await;
     let text = std::fs::read_to_string(dir.path().join("intake/dead.ndjson")).unwrap();
     let entries: Vec<Entry> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
@@ -139,7 +144,8 @@ async fn what_intake_refused_becomes_dead_letters() {
     drop(appender);
     let stats = Metrics::default().output("intake-dead");
     let reader = journal.rejects().unwrap();
-    rejects::run(reader, None, Arc::clone(&stats), CancellationToken::new()).await;
-    assert_eq!(stats.dropped.get(), 0, "they do not come again");
+    rejects::run(reader, None, stats, CancellationToken::new()).await;
+    let once = Fates { dead: 2, ..Fates::default() };
+    assert_eq!(fates(&journal, "intake-dead"), once, "they do not come again");
     close(journal).await;
 }

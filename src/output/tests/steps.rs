@@ -45,11 +45,9 @@ async fn windows_absorb_readings_and_their_points_are_stored() {
     for from in [0, 7, 14, 21] {
         running.send(&seconds("a", from..from + 7));
     }
-    let stats = Arc::clone(&running.stats);
     let books = Arc::clone(&running.books);
     let ended = running.end().await;
     assert_eq!(ended.fates, Fates { absorbed: 28, ..Fates::default() });
-    assert_eq!(stats.absorbed.get(), 28);
     let point = |n: i64| format!("m,device=a v_count=10i {}", BEGIN + n * S);
     assert_eq!(ended.stored, [point(0), point(10)]);
     let (seq, saved) = lock(&books).saved.clone().unwrap();
