@@ -80,7 +80,7 @@ async fn a_journal_whose_writer_panics_ends_the_process() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_journal_whose_keeper_panics_ends_the_process() {
-    dies_and_loses_nothing("journal-keeper", 3, "thread 'journal-keeper'").await;
+    dies_and_loses_nothing("journal-keeper", 10, "thread 'journal-keeper'").await;
 }
 
 /// Large groups are settled by a task of the runtime: as many devices as make some.

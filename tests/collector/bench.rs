@@ -140,7 +140,7 @@ impl Collector {
             same = if came == last { same + 1 } else { 0 };
             last = came;
             let connects = self.stats.connects.get();
-            let stalled = connects == connection && came > 0 && same >= 10;
+            let stalled = connects == connection && came > 0 && same >= 50; // A second.
             if stalled { Ok(()) } else { Err(format!("{came} came on {connects} connections")) }
         });
     }

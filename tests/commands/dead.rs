@@ -60,6 +60,10 @@ async fn what_was_refused_is_offered_once_more_and_only_once_across_a_crash() {
     let one = dead(&gateway, &["replay", &of_home[0]]);
     assert_eq!((one.code, one.out.as_str()), (0, "replayed 1  refused again 0\n"), "{one:?}");
     assert_eq!(times(&database), [2]);
+    wait_for("the position on the disk", PATIENCE, || match gateway.confirmed_on_disk("home") {
+        1 => Ok(()),
+        confirmed => Err(format!("{confirmed} confirmed")),
+    });
     gateway.kill();
     gateway.run();
     let rest = dead(&gateway, &["replay", "--output", "home"]);

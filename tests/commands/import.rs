@@ -15,7 +15,7 @@ use std::{
 
 use simulator::{faulty::Faulty, verify::Row};
 
-use super::{Said, tidegate_reading};
+use super::{Said, tidegate_within};
 use crate::support::{process::Process, rig::Rig};
 
 /// Long enough for any import here on a busy machine.
@@ -30,7 +30,7 @@ fn import_reading<S: AsRef<OsStr>>(rig: &Rig, arguments: &[S], input: &[u8]) -> 
     let config = rig.gateway.config_file();
     let ours = [OsStr::new("import"), OsStr::new("-c"), config.as_os_str()];
     let theirs = arguments.iter().map(AsRef::as_ref);
-    tidegate_reading(ours.into_iter().chain(theirs), input)
+    tidegate_within(IMPORT_MAX, ours.into_iter().chain(theirs), input)
 }
 
 /// The same, not waited for.

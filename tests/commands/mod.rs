@@ -38,8 +38,17 @@ fn tidegate<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Said {
 
 /// With so much on standard input.
 fn tidegate_reading<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>, input: &[u8]) -> Said {
+    tidegate_within(PATIENCE, arguments, input)
+}
+
+/// It is killed if it takes longer.
+fn tidegate_within<S: AsRef<OsStr>>(
+    limit: Duration,
+    arguments: impl IntoIterator<Item = S>,
+    input: &[u8],
+) -> Said {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-    command.env_remove("TIDEGATE_CONFIG").args(arguments).timeout(PATIENCE);
+    command.env_remove("TIDEGATE_CONFIG").args(arguments).timeout(limit);
     let output = command.write_stdin(input).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Said {

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::support::{
     http::get,
-    rig::{Rig, is_long},
+    rig::{Rig, at_rest, is_long},
     wait_for,
 };
 
@@ -66,9 +66,7 @@ async fn degraded_and_back(rig: &Rig, shim: &Shim, calls: &str, watch: &simulato
         let journal = rig.gateway.status().journal;
         if journal.degraded { Ok(()) } else { Err(format!("{calls}: {journal:?}")) }
     });
-    // What was durable before may still be on its way to the devices.
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    let before = watch.look().acknowledged;
+    let before = at_rest(watch).await.acknowledged;
     tokio::time::sleep(Duration::from_secs(if is_long() { 40 } else { 2 })).await;
     assert_eq!(watch.look().acknowledged, before, "{calls}: acknowledged while failing");
     assert_eq!(get(rig.gateway.http_port, "/healthz", &[]).unwrap().status, 200, "{calls}");

@@ -14,7 +14,7 @@ use crate::support::{
     books::Sent,
     filler,
     http::get,
-    rig::{OUTPUT, Rig, is_long},
+    rig::{OUTPUT, Rig, at_rest, is_long},
     wait_for,
 };
 
@@ -37,9 +37,7 @@ async fn a_full_disk_withholds_acknowledgements_and_loses_nothing() {
         let journal = rig.gateway.status().journal;
         if journal.full { Ok(()) } else { Err(format!("{journal:?}")) }
     });
-    // What was durable before may still be on its way to the devices.
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    let before = watch.look();
+    let before = at_rest(&watch).await;
     println!("full after {} and {posted} acknowledged", before.acknowledged);
 
     let rest = Duration::from_secs(if is_long() { 30 } else { 2 });

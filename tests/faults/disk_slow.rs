@@ -4,7 +4,7 @@
 //! that is killed in the middle of such a sync has lost nothing that was acknowledged. `strace` holds up
 //! the syncs of the journal's writer alone.
 
-use std::{process::Command, time::Duration};
+use std::{fs, process::Command, time::Duration};
 
 use super::{
     tools::has_strace,
@@ -15,10 +15,11 @@ use crate::support::{
     http::get,
     process::Process,
     rig::{Rig, is_long},
-    show,
+    show, wait_for,
 };
 
 const SYNC: Duration = Duration::from_millis(200);
+const TRACED_MAX: Duration = Duration::from_secs(30);
 const TRACER_END_MAX: Duration = Duration::from_secs(20);
 
 /// Until the tracer ends; it ends with the thread.
@@ -27,7 +28,14 @@ fn slow_down(gateway: &Gateway) -> Process {
     let inject = format!("inject=fdatasync,fsync:delay_exit={}", SYNC.as_micros());
     let mut command = Command::new("strace");
     command.args(["-qq", "-o/dev/null", "-e", "trace=fdatasync,fsync", "-e", &inject, "-p", &id]);
-    Process::spawn("strace", command, &gateway.dir().join("log"))
+    let tracer = Process::spawn("strace", command, &gateway.dir().join("log"));
+    let status = format!("/proc/{}/task/{id}/status", gateway.process().id());
+    wait_for("the tracer", TRACED_MAX, || {
+        let status = fs::read_to_string(&status).unwrap();
+        let traced_by = status.lines().find_map(|line| line.strip_prefix("TracerPid:\t"));
+        if traced_by.unwrap() == "0" { Err("nobody traces it".to_owned()) } else { Ok(()) }
+    });
+    tracer
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -41,7 +49,7 @@ async fn syncs_that_take_a_fifth_of_a_second_make_groups_grow_and_lose_nothing()
     more_acknowledged(&watch, 500);
     for round in 0..if is_long() { 20 } else { 2 } {
         let mut tracer = slow_down(&rig.gateway);
-        more_acknowledged(&watch, 100); // It has taken hold.
+        more_acknowledged(&watch, 100); // What was quick before is done.
         let groups = || rig.gateway.count("tidegate_journal_groups_total", &[]);
         let readings = || rig.gateway.count("tidegate_journal_readings_total", &[]);
         let (groups_before, readings_before) = (groups(), readings());

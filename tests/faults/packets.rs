@@ -14,7 +14,7 @@ use super::{
 };
 use crate::support::{
     gateway::Setup,
-    rig::{RULE, Rig, is_long},
+    rig::{RULE, Rig, at_rest, is_long},
 };
 
 const WEATHERS: [Packets; 5] = [
@@ -31,8 +31,7 @@ fn spell() -> Duration {
 
 /// Nothing can pass: then nothing may be acknowledged, or the weather is none.
 async fn is_dark(watch: &Watch) {
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    let before = watch.look().acknowledged;
+    let before = at_rest(watch).await.acknowledged;
     tokio::time::sleep(spell()).await;
     assert_eq!(watch.look().acknowledged, before, "something passes");
 }

@@ -161,6 +161,21 @@ impl Gateway {
         found.unwrap_or_else(|| panic!("no output {output} in {status:?}")).pending
     }
 
+    /// Readings of an output that its position on the disk knows to be confirmed, by the newer of its two
+    /// records; the head of `journal/src/position/record.rs` has the bytes.
+    pub fn confirmed_on_disk(&self, output: &str) -> u64 {
+        let number = |record: &[u8], at: usize| -> u64 {
+            let bytes = record.get(at..at + 8).map(|bytes| bytes.try_into().unwrap());
+            bytes.map_or(0, u64::from_le_bytes)
+        };
+        let records = ["0", "1"].map(|slot| {
+            let path = self.dir().join(format!("journal/pos-{output}.{slot}"));
+            let record = fs::read(path).unwrap_or_default();
+            (number(&record, 16), number(&record, 80))
+        });
+        records.into_iter().max().unwrap().1
+    }
+
     /// A subcommand of the same binary, in the same environment.
     pub fn command(&self) -> Command {
         self.at_home(Command::new(binary()))

@@ -8,8 +8,10 @@ use simulator::{
     fleet::{Fleet, FleetConfig, Gateway as Target, Group, Http, Link, Mqtt, Version},
     ledger::Ledger,
     verify::{self, Allowed, Row, Verdict},
-    watch::Watch,
+    watch::{Summary, Watch},
 };
+
+use tokio::time::Instant;
 
 use super::{
     gateway::{Gateway, Setup},
@@ -86,12 +88,20 @@ impl Rig {
         self.database.set(behaviour).await.unwrap();
     }
 
-    /// Waits until the gateway has nothing left to deliver.
+    /// Waits until the gateway has nothing left to deliver, however much that is: as long as it becomes
+    /// less.
     pub fn delivered(&self) {
-        wait_for("delivery of everything", DELIVERY_MAX, || match self.gateway.pending(OUTPUT) {
-            0 => Ok(()),
-            pending => Err(format!("{pending} readings pending")),
-        });
+        let mut least = u64::MAX;
+        while least > 0 {
+            least = wait_for("delivery of more", DELIVERY_MAX, || {
+                let pending = self.gateway.pending(OUTPUT);
+                if pending < least {
+                    Ok(pending)
+                } else {
+                    Err(format!("{pending} readings pending"))
+                }
+            });
+        }
     }
 
     /// The ledger against what the database holds.
@@ -135,6 +145,25 @@ pub fn http(name: &str, devices: u32, period: Duration) -> Group {
 /// The long form of a test, in `./check --long`.
 pub fn is_long() -> bool {
     std::env::var("TIDEGATE_LONG").is_ok_and(|value| value == "1")
+}
+
+/// Waits until what was acknowledged before has come to the devices: nothing more has for a second.
+/// What there is then. One that goes on being acknowledged never comes to rest.
+pub async fn at_rest(watch: &Watch) -> Summary {
+    const REST: Duration = Duration::from_secs(1);
+    const REST_MAX: Duration = Duration::from_secs(30);
+    let began = Instant::now();
+    let (mut last, mut since) = (watch.look(), Instant::now());
+    while since.elapsed() < REST {
+        assert!(began.elapsed() < REST_MAX, "still acknowledged: {last:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let now = watch.look();
+        if now.acknowledged != last.acknowledged {
+            since = Instant::now();
+        }
+        last = now;
+    }
+    last
 }
 
 /// Waits until so many more readings are acknowledged than there were; how many there are now.

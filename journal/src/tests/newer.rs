@@ -73,7 +73,7 @@ async fn what_a_later_release_wrote_is_left_alone() {
     assert_eq!(first, Some(1));
     let mut read = 0;
     while !reader.at_head()
-        && let Ok(Some(lease)) = timeout(Duration::from_millis(300), reader.next()).await
+        && let Ok(Some(lease)) = timeout(Duration::from_secs(1), reader.next()).await
     {
         assert_eq!(texts(&lease), [long(read)]);
         confirm(lease);

@@ -63,7 +63,7 @@ async fn read_all(disk: &SimDisk) -> (Vec<String>, u64) {
 /// Until nothing more comes.
 async fn take(reader: &mut Reader) -> Vec<String> {
     let mut all = Vec::new();
-    while let Ok(Some(lease)) = timeout(Duration::from_millis(300), reader.next()).await {
+    while let Ok(Some(lease)) = timeout(Duration::from_secs(1), reader.next()).await {
         all.extend(texts(&lease));
         confirm(lease);
     }

@@ -61,6 +61,8 @@ pub(crate) struct Runner {
     posted: Option<NonZeroUsize>,
     /// When what is not answered yet was sent first; as bounded as the outbox.
     sent_at: BTreeMap<u64, Instant>,
+    /// How many connections in a row it left on purpose before anything was acknowledged.
+    left_early: i32,
 }
 
 /// How a session ended.
@@ -87,6 +89,7 @@ impl Runner {
             run: fastrand::u64(..),
             posted: None,
             sent_at: BTreeMap::new(),
+            left_early: 0,
             shared,
             group,
             device,
@@ -153,6 +156,7 @@ impl Runner {
     }
 
     fn acknowledged(&mut self, seqs: &[u64]) -> io::Result<()> {
+        self.left_early = 0;
         let count = seqs.iter().filter(|&&seq| self.outbox.answered(seq)).count();
         self.shared.watch.acknowledged(count as u64);
         for seq in seqs {
@@ -205,12 +209,16 @@ impl Runner {
         instant + Duration::from_nanos(u64::try_from(ns - start).unwrap_or(0))
     }
 
-    /// When this connection is to be broken on purpose: at random, `leave_every` apart in the mean.
+    /// When this connection is to be broken on purpose: at random, `leave_every` apart in the mean. Twice
+    /// as long after each one that was left with nothing acknowledged: it would never end where answers
+    /// take longer than that.
     fn leave_at(&mut self) -> Instant {
         let never = Duration::from_hours(24 * 365);
         let Some(mean) = self.group.leave_every else { return Instant::now() + never };
         let part = -(1.0 - self.random.f64()).ln();
-        Instant::now() + mean.mul_f64(part.min(20.0)).min(never)
+        let patience = 2.0_f64.powi(self.left_early.min(20));
+        self.left_early = self.left_early.saturating_add(1);
+        Instant::now() + mean.mul_f64(part.min(20.0) * patience).min(never)
     }
 }
 

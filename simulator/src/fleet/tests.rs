@@ -176,7 +176,7 @@ async fn a_gateway_that_comes_back_on_other_ports_is_found_there() {
     };
     tokio::time::timeout(DEADLINE, until(100)).await.unwrap();
 
-    let mut rows = first.stub.rows();
+    let stub = Arc::clone(&first.stub);
     drop(first); // Listeners and connections with it.
     let second = Faults::default().open().await;
     let (host, port) = second.gateway.mqtt();
@@ -187,6 +187,7 @@ async fn a_gateway_that_comes_back_on_other_ports_is_found_there() {
     let ledger = fleet.stop_and_drain(DEADLINE).await.unwrap();
     let totals = ledger.totals();
     assert_eq!(totals.sent, totals.acknowledged, "drained");
+    let mut rows = stub.rows();
     rows.extend(second.stub.rows());
     rows.sort_by(|a, b| (&a.device, a.time).cmp(&(&b.device, b.time)));
     rows.dedup();
