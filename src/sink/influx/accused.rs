@@ -6,7 +6,7 @@
 
 use std::{collections::HashMap, ops::Range};
 
-use super::answer::{Complaint, Conflict, Told};
+use super::answer::{Complaint, Conflict, Told, is_too_old};
 use super::{amend, scan, text};
 use crate::sink::{Amendment, Answer, Body, Fault, Refusal};
 
@@ -72,7 +72,7 @@ fn named(told: Vec<Told>, text: &str, body: &Body, lines: &[Range<u32>]) -> Answ
         }
         let fault = match &conflict {
             Some(_) => Fault::TypeConflict,
-            None if text.contains("retention") => Fault::BeyondRetention,
+            None if is_too_old(&text) => Fault::BeyondRetention,
             None if text.contains("exceed") => Fault::Refused,
             None => Fault::Malformed,
         };

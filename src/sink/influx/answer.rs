@@ -133,9 +133,15 @@ fn complaint(status: u16, text: String, body: &[u8]) -> Complaint {
 }
 
 /// Beyond what is kept; not outside a window in which writes are allowed at all.
-fn is_too_old(text: &str) -> bool {
-    let is_outside = text.contains("outside") || text.contains("beyond");
-    is_outside && text.contains("retention") && !text.contains("Write Window")
+pub(super) fn is_too_old(text: &str) -> bool {
+    // By whole phrases: a text may quote names, and those are chosen by devices.
+    const PHRASES: [&str; 4] = [
+        "points beyond retention policy",
+        "points outside retention policy of duration",
+        "outside of the bucket's retention period",
+        "outside of the database's retention period",
+    ];
+    PHRASES.iter().any(|phrase| text.contains(phrase)) && !text.contains("Write Window")
 }
 
 /// The lines in the `data` of an answer of InfluxDB 3.

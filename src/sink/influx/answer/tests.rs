@@ -104,6 +104,8 @@ fn other_partial_writes_tell_how_many() {
     for body in [
         r#"{"error":"partial write: invalid field name: input field \"time\" on measurement \"m\" is invalid dropped=1"}"#,
         r#"{"error":"partial write: max-values-per-tag limit exceeded (100000/100000): measurement=\"m\" tag=\"t\" value=\"v\" dropped=1"}"#,
+        // What devices call things says nothing about their age.
+        r#"{"error":"partial write: max-values-per-tag limit exceeded (100000/100000): measurement=\"m\" tag=\"site\" value=\"outside-retention-pond\" dropped=1"}"#,
     ] {
         let found = complaint_of(400, body);
         assert!(matches!(found, Complaint::Partial { dropped: Some(1), .. }), "{found:?}");
