@@ -3,7 +3,8 @@
 //!
 //! Numbers move by `absolute`, and by `percent` of the value that went on last; what is within one of
 //! the two has not moved. Booleans and texts move when they change. A reading older than the one
-//! that went on last goes on as it is. A field without room in the state goes on, counted.
+//! that went on last goes on as it is, and is forgotten, unless that one is from the future: then it takes
+//! its place. A field without room in the state goes on, counted.
 
 use std::{collections::HashMap, mem::size_of, time::Duration};
 
@@ -59,6 +60,9 @@ enum Sent {
     Hash(u64),
 }
 
+/// A time that is further ahead of an arrival came of a wrong clock. Remembered, it would let everything
+/// go on until then. In nanoseconds.
+pub(super) const AHEAD_MAX: i64 = 3_600_000_000_000;
 const SERIES_BYTES: usize = size_of::<(Box<[u8]>, Series)>() * 2;
 const FIELD_BYTES: usize = size_of::<(Box<str>, Last)>() + 16;
 
@@ -77,7 +81,7 @@ impl Deadband {
     pub(super) fn apply(
         &mut self,
         reading: &ReadingRef<'_>,
-        timestamp: i64,
+        (timestamp, arrival): (i64, i64),
         kept: &mut [bool],
         budget: &mut Budget,
         counts: &mut Counts,
@@ -95,6 +99,9 @@ impl Deadband {
             let known = find(&mut self.series, self.generation, reading.series, name);
             if let Some(last) = known {
                 if now.timestamp < last.timestamp {
+                    if last.timestamp.saturating_sub(arrival) > AHEAD_MAX {
+                        *last = now;
+                    }
                     continue;
                 }
                 if settings.is_moved(last, &now) {

@@ -201,7 +201,7 @@ impl Process {
         };
         self.kept.clear();
         self.kept.resize(reading.fields.len(), true);
-        if let Some(verdict) = self.filter(reading, timestamp, out) {
+        if let Some(verdict) = self.filter(reading, timestamp, arrival, out) {
             return verdict;
         }
         let taken = self.window(reading, timestamp, arrival, out);
@@ -222,6 +222,7 @@ impl Process {
         &mut self,
         reading: &ReadingRef<'_>,
         timestamp: i64,
+        arrival: Timestamp,
         out: &mut Kept,
     ) -> Option<Verdict> {
         let is_gone = |kept: &[bool]| !kept.contains(&true);
@@ -240,7 +241,8 @@ impl Process {
         }
         if let Some(deadband) = &mut self.deadband {
             let (kept, budget) = (&mut self.kept, &mut self.budget);
-            deadband.apply(reading, timestamp, kept, budget, &mut out.counts);
+            let times = (timestamp, arrival.nanos());
+            deadband.apply(reading, times, kept, budget, &mut out.counts);
             if is_gone(&self.kept) {
                 out.counts.unchanged += 1;
                 return Some(Verdict::Filtered);

@@ -140,9 +140,15 @@ impl Model for Deadband {
             let mut of_field = self.sent.iter().rev();
             let last = of_field.find(|(of, field, ..)| of == device && field == name);
             let last = last.map(|(_, _, at, value)| (*at, value));
-            // What is older goes on, and is not what later ones are measured from.
-            if last.is_some_and(|(last, _)| at < last) {
+            // What is older goes on, and is not what later ones are measured from; unless those are
+            // measured from the future.
+            if let Some((last, _)) = last
+                && at < last
+            {
                 left.push(name.clone());
+                if last > NOON + deadband::AHEAD_MAX {
+                    self.sent.push((device.clone(), name.clone(), at, value.clone()));
+                }
             } else if last.is_none_or(|(last, sent)| goes_on(table, at - last, sent, value)) {
                 left.push(name.clone());
                 self.sent.push((device.clone(), name.clone(), at, value.clone()));
@@ -229,9 +235,16 @@ proptest! {
             traffic(steady_values()).boxed(),
         ],
         tables in (table(&["a1"]), table(&["!free"])),
+        ahead in prop::collection::vec(any::<prop::sample::Index>(), 0..4),
         saved_at in any::<prop::sample::Index>(),
         crash_at in any::<prop::sample::Index>(),
     ) {
+        let mut traffic = traffic;
+        for one in ahead {
+            let reading = one.get_mut(&mut traffic);
+            let at = reading.time.timestamp().unwrap().nanos();
+            reading.time = Time::At(Timestamp::from_nanos(at + 2 * deadband::AHEAD_MAX));
+        }
         let tables = vec![tables.0, tables.1];
         let settings = Settings { deadbands: tables.clone(), ..Settings::default() };
         let model = Deadband { tables, sent: Vec::new() };
