@@ -31,6 +31,7 @@ mod hash;
 mod recent;
 mod request;
 mod senders;
+mod several;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -148,6 +149,13 @@ impl Resends {
     /// Takes back what a note from the journal says, before the first connection; notes come in the
     /// journal's order. One of a later release says nothing here.
     pub fn recall(&self, note: &[u8], now: Instant, wall: Timestamp) {
+        match several::parse(note) {
+            Some(notes) => notes.for_each(|note| self.recall_one(note, now, wall)),
+            None => self.recall_one(note, now, wall),
+        }
+    }
+
+    fn recall_one(&self, note: &[u8], now: Instant, wall: Timestamp) {
         if let Some(noted) = Noted::parse(note) {
             if let Some(last) = self.moment(noted.arrival_ns, now, wall) {
                 self.recall_client(&noted, last);
@@ -187,8 +195,12 @@ impl Resends {
     }
 
     /// Everything that was recalled, to be noted again in about so many bytes, the most recent
-    /// first: it must not go with the segments that it was found in.
-    pub fn notes(&self, bytes_max: usize, now: Instant, wall: Timestamp) -> Vec<Bytes> {
+    /// first: it must not go with the segments that it was found in. `None`: there is nothing.
+    pub fn note(&self, bytes_max: usize, now: Instant, wall: Timestamp) -> Option<Bytes> {
+        several::put(&self.notes(bytes_max, now, wall))
+    }
+
+    fn notes(&self, bytes_max: usize, now: Instant, wall: Timestamp) -> Vec<Bytes> {
         let arrival_ns = |last: Instant| {
             let age = now.saturating_duration_since(last).as_nanos();
             wall.nanos().saturating_sub(i64::try_from(age).unwrap_or(i64::MAX))

@@ -216,6 +216,9 @@ fn what_is_noted_again_is_bounded_and_the_most_recent() {
     assert_eq!((notes.len(), fresh.senders()), (2, 2));
     let again = fresh.notes(usize::MAX, now, WALL);
     assert_eq!(again, notes);
+    let fresh = super::Resends::new(Limits::default(), SECRET);
+    fresh.recall(&resends.note(2 * 31, now, WALL).unwrap(), now, WALL);
+    assert_eq!(fresh.notes(usize::MAX, now, WALL), notes, "all in one");
     assert_eq!(look(&fresh.connect("a", now), 1, b"x"), Known::New);
     assert_eq!(look(&fresh.connect("c", now), 1, b"x"), Known::Stored);
 }
@@ -323,7 +326,7 @@ impl World {
                     self.resends.recall(note, self.now, WALL);
                 }
                 if is_carried_over {
-                    self.notes.extend(self.resends.notes(usize::MAX, self.now, WALL));
+                    self.notes.extend(self.resends.note(usize::MAX, self.now, WALL));
                 }
                 for model in &mut self.models {
                     model.own = model.noted.clone();
