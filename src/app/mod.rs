@@ -91,6 +91,7 @@ pub async fn start(config: Config) -> Result<Gateway, StartError> {
             .keeping(time)
             .remembering(remembered.resends)
             .knowing(remembered.nodes);
+    // Waits for no room: what is full is full for long, and has to be reached and looked at.
     if intake.note_recalled().await.is_err() {
         error!("the journal is closed already");
     }

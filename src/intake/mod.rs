@@ -33,7 +33,7 @@ pub mod watch;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use journal::{Appender, Closed, Counts, Room, Source, Submission, Ticket};
+use journal::{Appender, Closed, Counts, Mark, Room, Source, Submission, Ticket};
 use proto::Timestamp;
 use tokio::time::Instant;
 
@@ -50,7 +50,8 @@ use self::watch::Watchers;
 
 pub use self::gather::{Gather, Gathered};
 
-/// Of what is remembered of senders, at each start.
+/// Of what is remembered of senders, at each start: with all that it costs, less than the journal's
+/// queue holds at least.
 const RECALLED_BYTES_MAX: usize = 1024 * 1024;
 
 /// What a payload is written in.
@@ -200,13 +201,19 @@ impl Intake {
         self
     }
 
-    /// Notes again what was recalled at the start, at the journal's new end; nobody waits for it. To
-    /// be called before anything else is submitted.
+    /// Notes again what was recalled at the start, at the journal's new end. To be called before
+    /// anything else is submitted: what the queue takes while it is empty waits for no room, so a full
+    /// journal holds up no start.
     pub async fn note_recalled(&self) -> Result<(), Closed> {
         let source = Source::from("gateway");
-        let senders = self.resends().notes(RECALLED_BYTES_MAX, Instant::now(), self.now());
-        for note in senders.into_iter().chain(self.nodes().note()) {
-            self.submit(self.gather(&source).seal_with(Ticket::nobody(), note)).await?;
+        let nodes = self.nodes().note();
+        let left = RECALLED_BYTES_MAX.saturating_sub(nodes.as_ref().map_or(0, Bytes::len));
+        let senders = self.resends().note(left, Instant::now(), self.now());
+        // Nobody waits for it, but the sync shall not: the outputs are at work on the segments
+        // that it was found in.
+        let mut mark = Mark::new();
+        for note in nodes.into_iter().chain(senders) {
+            self.submit(self.gather(&source).seal_with(mark.ticket(), note)).await?;
         }
         Ok(())
     }

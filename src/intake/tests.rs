@@ -10,6 +10,8 @@ use super::route::Rule;
 use super::stamp::SettableClock;
 use super::*;
 
+mod recalled;
+
 const NOW: i64 = 1_700_000_000_000_000_000;
 /// Generous: these tests wait for a real disk.
 const SOON: Duration = Duration::from_secs(30);

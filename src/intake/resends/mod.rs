@@ -22,13 +22,16 @@
 //! HTTP: a request with an `Idempotency-Key` is known by that; what is stored of its body is told by
 //! how far it goes, and by a keyed fingerprint of the bytes up to there.
 //!
-//! Bounded: so many messages a client, so many clients and requests; who was here least recently is forgotten.
-//! What is forgotten is stored again: a second point, never a lost one.
+//! Bounded: so many messages a client, so many requests, and so many clients and streams that are not
+//! connected; who left first is forgotten. What is forgotten is stored again: a second point, never a
+//! lost one.
 
 mod bounded;
 mod hash;
 mod recent;
 mod request;
+mod senders;
+mod several;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -40,10 +43,10 @@ use bytes::Bytes;
 use proto::Timestamp;
 use tokio::time::Instant;
 
-use bounded::Bounded;
 use hash::Key;
 use recent::{Entry, Noted, Recent};
 use request::Requests;
+use senders::Senders;
 use stream::Progress;
 
 pub use hash::Running;
@@ -55,7 +58,7 @@ pub use stream::{Advance, Stream};
 pub struct Limits {
     /// Messages remembered of each client.
     pub messages_max: usize,
-    /// Clients remembered.
+    /// Clients remembered, and as many streams, besides those that are connected.
     pub senders_max: usize,
     /// HTTP requests with an `Idempotency-Key` remembered.
     pub requests_max: usize,
@@ -88,9 +91,9 @@ struct Shared {
     key: Key,
     limits: Limits,
     /// By the hash of its identifier, what each client's last connection brought.
-    clients: Mutex<Bounded<Arc<Mutex<Recent>>>>,
+    clients: Mutex<Senders<Recent>>,
     /// By the hash of its name.
-    streams: Mutex<Bounded<Arc<Mutex<Progress>>>>,
+    streams: Mutex<Senders<Progress>>,
     requests: Mutex<Requests>,
 }
 
@@ -122,8 +125,8 @@ impl Default for Resends {
 impl Resends {
     /// `secret` keys the fingerprints: the journal's, so that they hold as long as it lives.
     pub fn new(limits: Limits, secret: [u8; 16]) -> Self {
-        let clients = Mutex::new(Bounded::new(limits.senders_max));
-        let streams = Mutex::new(Bounded::new(limits.senders_max));
+        let clients = Mutex::new(Senders::new(limits.senders_max));
+        let streams = Mutex::new(Senders::new(limits.senders_max));
         let requests = Mutex::new(Requests::new(limits.requests_max));
         let key = Key::new(secret);
         Self { shared: Arc::new(Shared { key, limits, clients, streams, requests }) }
@@ -133,7 +136,7 @@ impl Resends {
         &self.shared.limits
     }
 
-    /// Clients and streams remembered now.
+    /// Clients and streams remembered now; of those that are connected, all.
     pub fn senders(&self) -> usize {
         lock(&self.shared.clients).len() + lock(&self.shared.streams).len()
     }
@@ -143,9 +146,16 @@ impl Resends {
         lock(&self.shared.requests).len()
     }
 
-    /// Takes back what a note from the journal says; notes come in the journal's order. One of a
-    /// later release says nothing here.
+    /// Takes back what a note from the journal says, before the first connection; notes come in the
+    /// journal's order. One of a later release says nothing here.
     pub fn recall(&self, note: &[u8], now: Instant, wall: Timestamp) {
+        match several::parse(note) {
+            Some(notes) => notes.for_each(|note| self.recall_one(note, now, wall)),
+            None => self.recall_one(note, now, wall),
+        }
+    }
+
+    fn recall_one(&self, note: &[u8], now: Instant, wall: Timestamp) {
         if let Some(noted) = Noted::parse(note) {
             if let Some(last) = self.moment(noted.arrival_ns, now, wall) {
                 self.recall_client(&noted, last);
@@ -153,9 +163,8 @@ impl Resends {
         } else if let Some((stream, arrival_ns, upto)) = stream::parse(note)
             && let Some(last) = self.moment(arrival_ns, now, wall)
         {
-            let mut streams = lock(&self.shared.streams);
             let progress = Progress { upto, ..Progress::new(last) };
-            streams.put(stream, Arc::new(Mutex::new(progress)));
+            lock(&self.shared.streams).recall(stream, progress);
         } else if let Some((request, arrival_ns, stored)) = request::parse(note)
             && let Some(last) = self.moment(arrival_ns, now, wall)
         {
@@ -173,7 +182,7 @@ impl Resends {
 
     fn recall_client(&self, noted: &Noted<'_>, last: Instant) {
         let mut clients = lock(&self.shared.clients);
-        if let Some(recent) = clients.touch(noted.client) {
+        if let Some(recent) = clients.recalled(noted.client) {
             let mut recent = lock(recent);
             if recent.connection() == noted.connection {
                 recent.recall(noted, last);
@@ -182,24 +191,28 @@ impl Resends {
         }
         let mut recent = Recent::new(noted.connection, self.shared.limits.messages_max, last);
         recent.recall(noted, last);
-        clients.put(noted.client, Arc::new(Mutex::new(recent)));
+        clients.recall(noted.client, recent);
     }
 
-    /// Everything that is remembered, to be noted again in about so many bytes, the most recent
-    /// first: what was recalled at a start must not go with the segments that it was found in.
-    pub fn notes(&self, bytes_max: usize, now: Instant, wall: Timestamp) -> Vec<Bytes> {
+    /// Everything that was recalled, to be noted again in about so many bytes, the most recent
+    /// first: it must not go with the segments that it was found in. `None`: there is nothing.
+    pub fn note(&self, bytes_max: usize, now: Instant, wall: Timestamp) -> Option<Bytes> {
+        several::put(&self.notes(bytes_max, now, wall))
+    }
+
+    fn notes(&self, bytes_max: usize, now: Instant, wall: Timestamp) -> Vec<Bytes> {
         let arrival_ns = |last: Instant| {
             let age = now.saturating_duration_since(last).as_nanos();
             wall.nanos().saturating_sub(i64::try_from(age).unwrap_or(i64::MAX))
         };
         let (clients, streams) = (lock(&self.shared.clients), lock(&self.shared.streams));
         let requests = lock(&self.shared.requests);
-        let of_clients = clients.iter().map(|(client, recent)| {
+        let of_clients = clients.left().map(|(client, recent)| {
             let mut recent = lock(recent);
             let arrival_ns = arrival_ns(recent.last());
             recent.all(client, arrival_ns)
         });
-        let of_streams = streams.iter().map(|(stream, progress)| {
+        let of_streams = streams.left().map(|(stream, progress)| {
             let progress = lock(progress);
             stream::note(stream, arrival_ns(progress.last), progress.upto)
         });
@@ -224,7 +237,7 @@ impl Resends {
         let client = self.shared.key.hash(client_id.as_bytes());
         let own = Recent::new(fastrand::u32(..), self.shared.limits.messages_max, now);
         let own = Arc::new(Mutex::new(own));
-        let previous = lock(&self.shared.clients).put(client, Arc::clone(&own));
+        let previous = lock(&self.shared.clients).come(client, &own);
         if let Some(previous) = &previous {
             lock(previous).end();
         }
@@ -236,12 +249,8 @@ impl Resends {
     pub fn stream(&self, name: &str, now: Instant) -> Option<Stream> {
         let key = self.shared.key.after(b"stream").hash(name.as_bytes());
         let mut streams = lock(&self.shared.streams);
-        let known = streams.touch(key).map(|progress| Arc::clone(progress));
-        let progress = known.unwrap_or_else(|| {
-            let progress = Arc::new(Mutex::new(Progress::new(now)));
-            streams.put(key, Arc::clone(&progress));
-            progress
-        });
+        let known = streams.get(key).map(Arc::clone);
+        let progress = known.unwrap_or_else(|| Arc::new(Mutex::new(Progress::new(now))));
         let holder = fastrand::u64(..);
         {
             let mut held = lock(&progress);
@@ -253,11 +262,8 @@ impl Resends {
                 *held = Progress { holder, ..Progress::new(now) };
             }
         }
+        streams.come(key, &progress);
         Some(Stream { resends: self.clone(), key, progress, holder })
-    }
-
-    fn touch_stream(&self, stream: u64) {
-        lock(&self.shared.streams).touch(stream);
     }
 }
 
@@ -313,8 +319,8 @@ impl Sender {
 
 impl Drop for Sender {
     fn drop(&mut self) {
-        lock(&self.own).give_back();
-        lock(&self.resends.shared.clients).touch(self.client);
+        let is_worth_it = lock(&self.own).give_back();
+        lock(&self.resends.shared.clients).leave(self.client, &self.own, is_worth_it);
     }
 }
 

@@ -191,8 +191,10 @@ impl Recent {
         if first == Some(&message) && of_id.next().is_none() { Known::Stored } else { Known::New }
     }
 
-    pub(super) fn give_back(&mut self) {
+    /// The connection is gone. `false`: it left nothing that anyone could ask for.
+    pub(super) fn give_back(&mut self) -> bool {
         self.entries.shrink_to_fit();
+        !self.entries.is_empty() || self.offered.is_some()
     }
 
     #[cfg(test)]

@@ -73,7 +73,14 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.resends.touch_stream(self.key);
+        let mut streams = lock(&self.resends.shared.streams);
+        let (is_newest, is_begun) = {
+            let progress = lock(&self.progress);
+            (progress.holder == self.holder, progress.upto > 0 || progress.offered.is_some())
+        };
+        if is_newest {
+            streams.leave(self.key, &self.progress, is_begun);
+        }
     }
 }
 

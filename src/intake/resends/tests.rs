@@ -122,6 +122,67 @@ fn messages_and_clients_are_bounded_and_the_oldest_leave() {
     assert_eq!(look(&resends.connect("a", now), 10, b"x"), Known::New);
 }
 
+/// A sensor that stays connected, and a cron job that connects under a new name each time.
+#[test]
+fn a_client_that_stays_is_known_however_many_come_and_go() {
+    let resends = resends(Limits { senders_max: 3, ..Limits::default() });
+    let now = Instant::now();
+    let stays = resends.connect("d1", now);
+    store(&stays, &[(7, b"21.5")], now);
+    for n in 0..10 {
+        store(&resends.connect(&format!("cron-{n}"), now), &[(1, b"x")], now);
+    }
+    let again = resends.connect("d1", now);
+    assert_eq!(look(&again, 7, b"21.5"), Known::Stored);
+    assert_eq!(resends.senders(), 4);
+    drop(stays);
+    for n in 10..20 {
+        store(&resends.connect(&format!("cron-{n}"), now), &[(1, b"x")], now);
+    }
+    drop(again);
+    assert_eq!(look(&resends.connect("d1", now), 7, b"21.5"), Known::Stored, "after a takeover");
+}
+
+#[test]
+fn who_sends_at_qos_0_only_takes_no_place_of_anyone() {
+    let resends = resends(Limits { senders_max: 3, ..Limits::default() });
+    let now = Instant::now();
+    store(&resends.connect("d1", now), &[(7, b"21.5")], now);
+    resends.stream("boot-7", now).unwrap().offer(5).unwrap().arrived(now);
+    for n in 0..10 {
+        drop(resends.connect(&format!("qos-0-{n}"), now));
+        drop(resends.stream(&format!("silent-{n}"), now));
+    }
+    assert_eq!(resends.senders(), 2);
+    assert_eq!(look(&resends.connect("d1", now), 7, b"21.5"), Known::Stored);
+    assert_eq!(resends.stream("boot-7", now).unwrap().upto(), 5);
+}
+
+#[test]
+fn a_stream_that_stays_is_known_however_many_come_and_go() {
+    let resends = resends(Limits { senders_max: 3, ..Limits::default() });
+    let now = Instant::now();
+    let others = |from: u32| {
+        for n in from..from + 10 {
+            let other = resends.stream(&format!("other-{n}"), now).unwrap();
+            other.offer(1).unwrap().arrived(now);
+        }
+    };
+    let stays = resends.stream("boot-7", now).unwrap();
+    stays.offer(5).unwrap().arrived(now);
+    others(0);
+    let again = resends.stream("boot-7", now).unwrap();
+    assert_eq!(again.upto(), 5);
+    drop(stays);
+    others(10);
+    again.offer(6).unwrap().arrived(now);
+    drop(again);
+    assert_eq!(resends.stream("boot-7", now).unwrap().upto(), 6, "after a takeover");
+    others(20);
+    assert_eq!(resends.senders(), 3);
+    assert_eq!(resends.stream("boot-7", now).unwrap().upto(), 0, "the others left last");
+}
+
 #[test]
 fn old_and_foreign_notes_are_passed_by() {
     let resends = resends(Limits::default());
@@ -155,6 +216,9 @@ fn what_is_noted_again_is_bounded_and_the_most_recent() {
     assert_eq!((notes.len(), fresh.senders()), (2, 2));
     let again = fresh.notes(usize::MAX, now, WALL);
     assert_eq!(again, notes);
+    let fresh = super::Resends::new(Limits::default(), SECRET);
+    fresh.recall(&resends.note(2 * 31, now, WALL).unwrap(), now, WALL);
+    assert_eq!(fresh.notes(usize::MAX, now, WALL), notes, "all in one");
     assert_eq!(look(&fresh.connect("a", now), 1, b"x"), Known::New);
     assert_eq!(look(&fresh.connect("c", now), 1, b"x"), Known::Stored);
 }
@@ -262,7 +326,7 @@ impl World {
                     self.resends.recall(note, self.now, WALL);
                 }
                 if is_carried_over {
-                    self.notes.extend(self.resends.notes(usize::MAX, self.now, WALL));
+                    self.notes.extend(self.resends.note(usize::MAX, self.now, WALL));
                 }
                 for model in &mut self.models {
                     model.own = model.noted.clone();

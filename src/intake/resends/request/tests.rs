@@ -143,6 +143,7 @@ fn many_requests_leave_room_for_clients_when_they_are_noted_again() {
     identities.push(1, 1);
     let note = client.note(WALL, &identities);
     client.offer(&note).unwrap().arrived(now);
+    drop(client);
     let notes = resends.notes(1000, now, WALL);
     let of_requests = notes.iter().filter(|note| note[0] == KIND).count();
     assert!((1..20).contains(&of_requests), "{of_requests}");
