@@ -100,6 +100,7 @@ async fn a_backlog_on_disk_is_delivered_beside_live_readings_and_across_restarts
     rig.behave(Behaviour::default()).await;
     let killed = started(&mut rig);
     show(&format!("backlog: able to take readings {killed:.2?} after a SIGKILL"));
+    let (by_sigkill, in_flow_max) = killed_in_flow(&mut rig, by_sigterm);
     let drained = live.stop_and_drain(STEP_MAX);
     drained.await.unwrap();
     wait_for("delivery of everything", 4 * STEP_MAX, || match rig.gateway.pending(OUTPUT) {
@@ -111,8 +112,12 @@ async fn a_backlog_on_disk_is_delivered_beside_live_readings_and_across_restarts
     let [of_backlog, of_live] = verdicts.as_slice() else { panic!("{}", verdicts.len()) };
     all_arrived(of_backlog);
     all_arrived(of_live);
-    let by_sigkill = of_backlog.duplicates - by_sigterm;
-    show(&format!("backlog: sent again after SIGTERM {by_sigterm}, after SIGKILL {by_sigkill}"));
+    let in_flow = of_backlog.duplicates - by_sigterm - by_sigkill;
+    show(&format!(
+        "backlog: sent again after SIGTERM {by_sigterm}, after SIGKILL {by_sigkill}, after one in full flow {in_flow} of \
+         {in_flow_max}"
+    ));
+    assert!(in_flow <= in_flow_max, "{in_flow} readings sent again, {in_flow_max} at most");
     let again_max = IN_FLIGHT_MAX + beyond;
     assert!(by_sigkill <= again_max, "{by_sigkill} readings sent again after SIGKILL");
     assert_eq!(rig.database.stats().malformed, 0);
@@ -257,6 +262,24 @@ async fn repeated_after_sigterm(rig: &mut Rig, requests: u64) -> u64 {
     let again = rig.database.audited()[0].again;
     assert!(again <= IN_FLIGHT_MAX + beyond, "{again} readings sent again after SIGTERM");
     again
+}
+
+/// Once more, while all is answered: how many came again after the kill before, and how many may after
+/// this one. That is what came and is not in the position on the disk.
+fn killed_in_flow(rig: &mut Rig, before: u64) -> (u64, u64) {
+    let came = |rig: &Rig| rig.database.audited().iter().map(|one| one.readings).sum::<u64>();
+    let from = came(rig);
+    wait_for("a flow", STEP_MAX, || {
+        let more = came(rig) - from;
+        if more > 10 * LINES_MAX { Ok(()) } else { Err(format!("{more} came")) }
+    });
+    rig.gateway.kill();
+    assert!(rig.database.audited()[0].readings > 0);
+    let again = rig.database.audited()[0].again - before;
+    let in_position = rig.gateway.confirmed_on_disk(OUTPUT);
+    let at_most = came(rig) - in_position + FRAME_MAX;
+    started(rig);
+    (again, at_most)
 }
 
 fn then_late(requests: u64) -> Behaviour {

@@ -1,6 +1,6 @@
 //! The verdicts of a real influxd, line by line.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value as Json;
 
@@ -50,8 +50,52 @@ const DIFFERENT: &[&str] = &[
     "cpu v=1 7\ncpu v=2i 8",
 ];
 
+/// What was asked, by file, and whether it is written with escapes; the first line says where it is from.
+const ASKED: [(&str, bool); 3] = [
+    (include_str!("../../../../tests/fixtures/line-protocol/torture.txt"), false),
+    (include_str!("../../../../tests/fixtures/line-protocol/iox.txt"), true),
+    (include_str!("../../../../tests/fixtures/line-protocol/own.txt"), true),
+];
+
+fn unescaped(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        let meant = match (c, rest.peek()) {
+            ('\\', Some(c @ ('"' | '\\'))) => *c,
+            ('\\', Some('n')) => '\n',
+            ('\\', Some('r')) => '\r',
+            ('\\', Some('0')) => '\0',
+            ('\\', Some('t')) => '\t',
+            _ => {
+                out.push(c);
+                continue;
+            }
+        };
+        out.push(meant);
+        rest.next();
+    }
+    out
+}
+
+/// None was left out of the answers.
 #[test]
-fn a_real_influxd_sees_it_the_same_way() {
+fn l1_influxd_was_asked_about_every_line() {
+    let answered: BTreeSet<String> = INFLUXD
+        .lines()
+        .map(|verdict| serde_json::from_str::<Json>(verdict).unwrap())
+        .map(|verdict| verdict["line"].as_str().unwrap().to_owned())
+        .collect();
+    let mut asked = BTreeSet::new();
+    for (file, is_escaped) in ASKED {
+        let lines = file.split('\n').skip(1).filter(|line| !line.is_empty());
+        asked.extend(lines.map(|line| if is_escaped { unescaped(line) } else { line.to_owned() }));
+    }
+    assert_eq!(asked, answered);
+}
+
+#[test]
+fn l1_a_real_influxd_sees_it_the_same_way() {
     let (mut same, mut taken, mut different) = (0, 0, 0);
     for verdict in INFLUXD.lines() {
         let verdict: Json = serde_json::from_str(verdict).unwrap();
