@@ -82,6 +82,8 @@ struct Node {
     bd_seq: Option<u64>,
     /// `None`: not born, as far as is known.
     next_seq: Option<u8>,
+    /// The same while it is not born as far as is known: its devices may have been.
+    next_unborn: Option<u8>,
     heard: Duration,
     asked: Option<Duration>,
     /// Of all its names.
@@ -317,7 +319,10 @@ impl Node {
 
     /// Whether a message was missed, or the birth was. A message that is sent again is none.
     fn is_out_of_step(&mut self, payload: &Payload<'_>) -> bool {
-        let Some(next) = self.next_seq else { return true };
+        let Some(next) = self.next_seq else {
+            self.step_unborn(payload);
+            return true;
+        };
         match seq_of(payload) {
             Some(seq) if seq == next => self.next_seq = Some(next.wrapping_add(1)),
             Some(seq) if seq == next.wrapping_sub(1) => {}
@@ -331,8 +336,18 @@ impl Node {
         self.names.is_stale
     }
 
+    /// A device's birth names its own metrics though the node's is owed, but not across a gap either:
+    /// another birth may have been missed.
+    fn step_unborn(&mut self, payload: &Payload<'_>) {
+        let Some(seq) = seq_of(payload) else { return };
+        let next = self.next_unborn.replace(seq.wrapping_add(1));
+        if next.is_none_or(|next| seq != next && seq != next.wrapping_sub(1)) {
+            self.trust(false);
+        }
+    }
+
     fn suspend(&mut self) {
-        self.next_seq = None;
+        (self.next_seq, self.next_unborn) = (None, None);
         self.trust(false);
     }
 

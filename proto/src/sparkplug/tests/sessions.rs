@@ -224,6 +224,27 @@ fn a_birth_of_another_life_says_so() {
     assert!(heard.is_another_life);
 }
 
+/// Its own birth is owed, so it is not known what comes next; but what came is.
+#[test]
+fn a_gap_is_noticed_while_the_nodes_own_birth_is_owed() {
+    let mut node = Node::new(SessionLimits::default());
+    node.seq = 20;
+    node.say("spBv1.0/g/DBIRTH/n/d", &[birth_metric("b", 2)]);
+    let (lines, _) = node.say("spBv1.0/g/DDATA/n/d", &[data_metric(2)]);
+    assert_eq!(lines, ["sparkplug,device=d,group=g,node=n b=2i"], "nothing was missed");
+    node.seq -= 1;
+    let (lines, _) = node.say("spBv1.0/g/DDATA/n/d", &[data_metric(2)]);
+    assert_eq!(lines.len(), 1, "sent again");
+    node.seq = 26;
+    let (lines, heard) = node.say("spBv1.0/g/DDATA/n/d", &[data_metric(2)]);
+    assert_eq!((lines.len(), heard.unresolved), (0, 1));
+    let (lines, heard) = node.say("spBv1.0/g/DDATA/n/d", &[data_metric(2)]);
+    assert_eq!((lines.len(), heard.unresolved), (0, 1), "not until it is born");
+    node.say("spBv1.0/g/DBIRTH/n/d", &[birth_metric("c", 2)]);
+    let (lines, _) = node.say("spBv1.0/g/DDATA/n/d", &[data_metric(2)]);
+    assert_eq!(lines, ["sparkplug,device=d,group=g,node=n c=2i"]);
+}
+
 #[test]
 fn commands_are_not_ours() {
     let mut node = Node::new(SessionLimits::default());
