@@ -306,6 +306,8 @@ impl Nodes {
     fn write(&self, wanted: Wanted) -> bool {
         let Some(store) = &self.store else { return true };
         let kept = store.keep(wanted, |whole| self.state().take(whole));
+        // Another's write may have made up for it by now.
+        let kept = kept.or_else(|failure| if store.has(wanted) { Ok(()) } else { Err(failure) });
         let mut state = self.state();
         let had_failed = std::mem::replace(&mut state.has_failed, kept.is_err());
         let Err(Failure { error, kept }) = kept else { return true };
