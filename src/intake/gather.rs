@@ -138,7 +138,7 @@ impl Gather {
     }
 
     /// Takes metrics that have waited for a birth.
-    pub(super) fn settle(&mut self, waiting: &Waiting, fate: Fate) -> Outcome {
+    pub(super) fn settle(&mut self, waiting: &Waiting, fate: &Fate) -> Outcome {
         let Self { origin, content } = self;
         let (topic, payload) = (waiting.topic.as_str(), waiting.payload.as_slice());
         let routes = Some(origin.intake.routes());

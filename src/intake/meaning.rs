@@ -3,7 +3,7 @@
 
 use std::{mem, sync::Arc};
 
-use proto::sparkplug::Topic;
+use proto::sparkplug::{self, Topic};
 use proto::{Context, Kind, Readings, Reason, Rejects, TimeLimits, Timestamp};
 
 use super::decode::{self, Named};
@@ -83,11 +83,11 @@ impl<'m> Meaning<'m> {
         told
     }
 
-    /// Metrics that have waited for a birth, as far as they are known now; the rest is refused.
+    /// Metrics that have waited for a birth, as far as that one names them; the rest is refused.
     pub(super) fn waited(
         self,
         (topic, payload): (&str, &[u8]),
-        fate: Fate,
+        fate: &Fate,
         arrival: Timestamp,
         out: &mut Readings,
         bad: &mut Rejects,
@@ -97,9 +97,10 @@ impl<'m> Meaning<'m> {
         let context = self.matched_context(&matched, &tags, arrival);
         let named = Named::of(&matched);
         decode::with_births(&context, named, out, bad, |context, out, bad| {
-            let speaker = Topic::parse(topic).filter(|_| fate.is_explained());
-            let resolve = |speaker| self.nodes.resolve(&speaker, payload, context, out, bad);
-            let unresolved = speaker.map_or(1, resolve);
+            let explained = Topic::parse(topic).zip(fate.names());
+            let unresolved = explained.map_or(1, |(speaker, names)| {
+                sparkplug::resolve((&speaker, payload), names, context, out, bad)
+            });
             if unresolved > 0 {
                 bad.reading(0, 0..0, Reason::new(Kind::Alias, fate.why()));
             }

@@ -25,13 +25,13 @@ mod tests;
 mod topic;
 mod wire;
 
+pub use names::Names;
 pub use session::{Heard, Limits as SessionLimits, Sessions};
 pub use topic::{Message, Topic};
 
 use std::time::Duration;
 
 use crate::{Context, Kind, Place, Readings, Reason, Rejects, Time, offer::Offers};
-use names::Names;
 use payload::Payload;
 
 /// Takes note of a node's message, and offers what it says: a birth and data their metrics, a birth
@@ -67,20 +67,22 @@ pub fn hear(
         }
         Message::Birth => {
             say_online(topic, true, points::sent_at(&parsed), context, out, bad);
-            heard.unresolved = resolve((topic, payload), sessions, context, out, bad);
+            let names = sessions.names(topic);
+            heard.unresolved = resolve((topic, payload), names, context, out, bad);
         }
         Message::Data => {
-            heard.unresolved = resolve((topic, payload), sessions, context, out, bad);
+            let names = sessions.names(topic);
+            heard.unresolved = resolve((topic, payload), names, context, out, bad);
         }
     }
     heard
 }
 
-/// Offers the metrics of a message that was heard before, with what the births have told since; and
-/// how many are still by an alias that nothing names.
+/// Offers the metrics of a message that was heard before, with what a birth has told since
+/// (`Sessions::told`); and how many are still by an alias that nothing names.
 pub fn resolve(
     (topic, payload): (&Topic<'_>, &[u8]),
-    sessions: &Sessions,
+    names: &Names,
     context: &Context<'_>,
     out: &mut Readings,
     bad: &mut Rejects,
@@ -88,7 +90,7 @@ pub fn resolve(
     let tags = tags_of(topic, context);
     let context = Context { tags: &tags, ..*context };
     match Payload::parse(payload) {
-        Ok(parsed) => points::offer(&parsed, sessions.names(topic), &context, out, bad),
+        Ok(parsed) => points::offer(&parsed, names, &context, out, bad),
         Err(fault) => {
             refuse(payload, fault.into(), &context, out, bad);
             0

@@ -10,8 +10,8 @@ use super::{
 pub(super) const BD_SEQ: &str = "bdSeq";
 
 /// Of one speaker: a node, or a device behind it.
-#[derive(Debug, Default)]
-pub(super) struct Names {
+#[derive(Clone, Debug, Default)]
+pub struct Names {
     by_alias: HashMap<u64, Arc<str>>,
     by_name: HashMap<Arc<str>, Option<DataType>>,
     /// A message was missed since: an alias may mean something else by now.
@@ -63,7 +63,7 @@ impl Names {
     }
 
     /// A birth that tells just this.
-    pub(super) fn birth(&self, bd_seq: Option<u64>) -> Vec<u8> {
+    pub fn birth(&self, bd_seq: Option<u64>) -> Vec<u8> {
         let mut payload = Vec::new();
         let mut put = |name: &str, alias: Option<u64>, number: Option<u64>| {
             let mut metric = Vec::new();

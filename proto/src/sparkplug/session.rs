@@ -57,6 +57,8 @@ pub struct Heard {
     /// A node's birth that is not of the life it was known to have: what was kept before has been said
     /// with aliases that nothing will explain.
     pub is_another_life: bool,
+    /// A node's birth that says itself to be of the life that was known.
+    pub is_same_life: bool,
     /// The devices that a node's death takes with it.
     pub died: Vec<String>,
     /// Metrics of a birth for whose names there was no room.
@@ -82,6 +84,8 @@ struct Node {
     bd_seq: Option<u64>,
     /// `None`: not born, as far as is known.
     next_seq: Option<u8>,
+    /// The same while it is not born as far as is known: its devices may have been.
+    next_unborn: Option<u8>,
     heard: Duration,
     asked: Option<Duration>,
     /// Of all its names.
@@ -120,7 +124,7 @@ impl Sessions {
         let mut births = Vec::new();
         for (key, node) in nodes {
             let Some((group, name)) = key.split_once('/') else { continue };
-            if node.next_seq.is_some() || !node.names.is_empty() {
+            if node.next_seq.is_some() || node.bd_seq.is_some() || !node.names.is_empty() {
                 let payload = node.names.birth(node.bd_seq);
                 births.push((format!("spBv1.0/{group}/NBIRTH/{name}"), payload));
             }
@@ -150,11 +154,33 @@ impl Sessions {
         self.nodes.iter().map(move |(key, node)| (key.as_str(), next(node)))
     }
 
-    /// Hears a birth or a death again, as `births` told it or with an empty payload. It asks for nothing.
-    pub fn recall(&mut self, (topic, payload): (&Topic<'_>, &[u8])) {
-        if let Ok(payload) = Payload::parse(payload) {
-            self.hear(topic, &payload, Duration::ZERO);
+    /// Hears a birth or a death again, as `births` told it or with an empty payload. What is to be asked
+    /// then is nobody's business any more.
+    pub fn recall(&mut self, (topic, payload): (&Topic<'_>, &[u8])) -> Heard {
+        let payload = Payload::parse(payload);
+        payload.map_or_else(|_| Heard::default(), |it| self.hear(topic, &it, Duration::ZERO))
+    }
+
+    /// Births or deaths may have been missed for good: what was told is told no more, whatever `resume`
+    /// says. Which life each node was in stays known.
+    pub fn doubt(&mut self) {
+        for (key, node) in &mut self.nodes {
+            self.bytes -= node.cost(key);
+            let bd_seq = node.bd_seq;
+            node.forget();
+            node.bd_seq = bd_seq;
+            self.bytes += node.cost(key);
         }
+    }
+
+    /// Whether it is known in which of its lives the node is.
+    pub fn knows_life(&self, topic: &Topic<'_>) -> bool {
+        self.nodes.get(&key(topic)).is_some_and(|node| node.bd_seq.is_some())
+    }
+
+    /// What the speaker's births have told until now, whatever they tell later.
+    pub fn told(&self, topic: &Topic<'_>) -> Names {
+        self.names(topic).clone()
     }
 
     /// Messages may have been missed since: no alias is trusted until `resume` says otherwise.
@@ -261,12 +287,13 @@ impl Node {
         let (names, forgotten) = Names::learn(payload, bytes_max);
         let bd_seq = payload.bd_seq();
         let is_another_life = self.bd_seq.is_some_and(|known| Some(known) != bd_seq);
+        let is_same_life = bd_seq.is_some() && self.bd_seq == bd_seq;
         self.forget();
         self.bytes = names.bytes;
         self.names = names;
         self.bd_seq = bd_seq;
         self.next_seq = Some(seq_of(payload).unwrap_or(0).wrapping_add(1));
-        Heard { born: true, is_another_life, forgotten, ..Heard::default() }
+        Heard { born: true, is_another_life, is_same_life, forgotten, ..Heard::default() }
     }
 
     fn device_birth(&mut self, device: &str, payload: &Payload<'_>, bytes_max: usize) -> Heard {
@@ -317,7 +344,10 @@ impl Node {
 
     /// Whether a message was missed, or the birth was. A message that is sent again is none.
     fn is_out_of_step(&mut self, payload: &Payload<'_>) -> bool {
-        let Some(next) = self.next_seq else { return true };
+        let Some(next) = self.next_seq else {
+            self.step_unborn(payload);
+            return true;
+        };
         match seq_of(payload) {
             Some(seq) if seq == next => self.next_seq = Some(next.wrapping_add(1)),
             Some(seq) if seq == next.wrapping_sub(1) => {}
@@ -331,8 +361,18 @@ impl Node {
         self.names.is_stale
     }
 
+    /// A device's birth names its own metrics though the node's is owed, but not across a gap either:
+    /// another birth may have been missed.
+    fn step_unborn(&mut self, payload: &Payload<'_>) {
+        let Some(seq) = seq_of(payload) else { return };
+        let next = self.next_unborn.replace(seq.wrapping_add(1));
+        if next.is_none_or(|next| seq != next && seq != next.wrapping_sub(1)) {
+            self.trust(false);
+        }
+    }
+
     fn suspend(&mut self) {
-        self.next_seq = None;
+        (self.next_seq, self.next_unborn) = (None, None);
         self.trust(false);
     }
 

@@ -44,7 +44,7 @@ async fn settle(intake: &Intake, due: &[(Waiting, Fate)]) -> Result<(), Closed> 
     let mut mark = Mark::new();
     for (waiting, fate) in due {
         let mut gather = intake.gather(&waiting.source);
-        let outcome = gather.settle(waiting, *fate);
+        let outcome = gather.settle(waiting, fate);
         let stats = intake.nodes().stats();
         if outcome.refused > 0 { &stats.given_up } else { &stats.resolved }.inc();
         let note = note::put_settled(waiting.number);

@@ -1,12 +1,13 @@
 //! Metrics that wait for the birth that explains their aliases. Pure: `now` is passed in.
 //!
 //! ```text
-//!  data --hold--> waiting, by speaker --born--> due: explained
+//!  data --hold--> waiting, by speaker --born--> due: explained, by that birth and no later one
 //!                          |  `----died, another life--> due: nothing will explain them
 //!                          `--------until-------------> due: too late
 //! ```
 //! Bounded in bytes, over all and for a node, and in time. What is due goes on to count until it is
-//! settled. Leaves out what becomes of it then.
+//! settled. What a file brings back is taken beyond the bounds: somebody was told that it is kept.
+//! Leaves out what becomes of it then.
 
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
@@ -14,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use proto::sparkplug::Topic;
+use proto::sparkplug::{Names, Topic};
 
 /// What an entry costs beside its texts and bytes.
 const ENTRY_BYTES: usize = 256;
@@ -33,9 +34,12 @@ pub(in crate::intake) struct Waiting {
 }
 
 /// Why the waiting is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(in crate::intake) enum Fate {
-    Explained,
+    /// By these names: a birth that comes before it is delivered may mean something else.
+    Explained(Arc<Names>),
+    /// A birth or a death between it and the birth that came was not kept.
+    Unclear,
     /// Whoever sent it has died, and begins with aliases of its own.
     Died,
     TooLate,
@@ -49,30 +53,38 @@ pub(super) struct Held {
     waiting: BTreeMap<String, VecDeque<Entry>>,
     due: VecDeque<(Waiting, Fate)>,
     /// Handed out, not settled yet, by number.
-    settling: BTreeMap<u64, Waiting>,
+    settling: BTreeMap<u64, (Waiting, Fate)>,
     messages: usize,
     bytes: usize,
 }
 
 #[derive(Debug)]
-struct Entry {
-    waiting: Waiting,
-    since: Duration,
+pub(super) struct Entry {
+    pub(super) waiting: Waiting,
+    pub(super) since: Duration,
+    /// Which record of this process it is; 0: the file had it before.
+    pub(super) record: u64,
+    /// Births or deaths were missed since: only a birth that says itself to be of the life that was known
+    /// explains it.
+    pub(super) is_doubtful: bool,
 }
 
 impl Fate {
-    /// What was told since may be asked what it means.
-    pub(in crate::intake) fn is_explained(self) -> bool {
+    /// What names it, if something does.
+    pub(in crate::intake) fn names(&self) -> Option<&Names> {
         match self {
-            Self::Explained | Self::TooLate => true,
-            Self::Died => false,
+            Self::Explained(names) => Some(names),
+            Self::Unclear | Self::Died | Self::TooLate => None,
         }
     }
 
     /// Why it is refused, if it must be.
-    pub(in crate::intake) fn why(self) -> &'static str {
+    pub(in crate::intake) fn why(&self) -> &'static str {
         match self {
-            Self::Explained => "metrics by an alias that the birth of their node does not name",
+            Self::Explained(_) => "metrics by an alias that the birth of their node does not name",
+            Self::Unclear => {
+                "metrics by an alias that another birth may have explained, which was not kept"
+            }
             Self::Died => {
                 "metrics by an alias that no birth had explained when whoever sent them died"
             }
@@ -103,23 +115,45 @@ impl Held {
     }
 
     /// Whether there is room for it. A node may have a quarter of all.
-    pub(super) fn hold(&mut self, speaker: &Topic<'_>, waiting: Waiting, now: Duration) -> bool {
-        let cost = waiting.cost();
+    pub(super) fn hold(&mut self, speaker: &Topic<'_>, entry: Entry) -> bool {
+        let cost = entry.waiting.cost();
         let of_node = self.of_node(speaker).map(cost_of).sum::<usize>();
         if self.bytes + cost > self.bytes_max || of_node + cost > self.bytes_max / 4 {
             return false;
         }
-        self.bytes += cost;
-        self.messages += 1;
-        let queue = self.waiting.entry(key(speaker)).or_default();
-        queue.push_back(Entry { waiting, since: now });
+        self.recall(speaker, entry);
         true
     }
 
+    /// It was held before, so there is room for it.
+    pub(super) fn recall(&mut self, speaker: &Topic<'_>, entry: Entry) {
+        self.bytes += entry.waiting.cost();
+        self.messages += 1;
+        self.waiting.entry(key(speaker)).or_default().push_back(entry);
+    }
+
     /// The speaker's own metrics have names now.
-    pub(super) fn born(&mut self, speaker: &Topic<'_>) {
-        if let Some(queue) = self.waiting.remove(&key(speaker)) {
-            self.due.extend(queue.into_iter().map(|entry| (entry.waiting, Fate::Explained)));
+    pub(super) fn born(&mut self, speaker: &Topic<'_>, names: impl FnOnce() -> Names) {
+        let Some(queue) = self.waiting.remove(&key(speaker)) else { return };
+        let names = Arc::new(names());
+        let fate = |entry: &Entry| {
+            if entry.is_doubtful { Fate::Unclear } else { Fate::Explained(Arc::clone(&names)) }
+        };
+        let due = queue.into_iter().map(|entry| (fate(&entry), entry));
+        self.due.extend(due.map(|(fate, entry)| (entry.waiting, fate)));
+    }
+
+    /// Births or deaths may have been missed.
+    pub(super) fn doubt(&mut self) {
+        self.waiting.values_mut().flatten().for_each(|entry| entry.is_doubtful = true);
+    }
+
+    /// They were none of the node's, nor of its devices'.
+    pub(super) fn trust(&mut self, speaker: &Topic<'_>) {
+        let keys: Vec<String> = self.of_node(speaker).map(|(key, _)| key.clone()).collect();
+        for key in keys {
+            let queue = self.waiting.get_mut(&key).into_iter().flatten();
+            queue.for_each(|entry| entry.is_doubtful = false);
         }
     }
 
@@ -152,48 +186,59 @@ impl Held {
             self.expire(now);
         }
         let due: Vec<_> = self.due.drain(..self.due.len().min(DUE_MAX)).collect();
-        let settling = due.iter().map(|(waiting, _)| (waiting.number, waiting.clone()));
-        self.settling.extend(settling);
+        self.settling.extend(due.iter().map(|due| (due.0.number, due.clone())));
         due
     }
 
     /// It is in the journal.
     pub(super) fn settled(&mut self, number: u64) {
-        if let Some(waiting) = self.settling.remove(&number) {
+        if let Some((waiting, _)) = self.settling.remove(&number) {
             self.bytes -= waiting.cost();
             self.messages -= 1;
         }
     }
 
-    /// These are in the journal although nobody was told; those that were still waiting.
+    /// These are in the journal although nobody was told; those that were not handed out.
     pub(super) fn forget(&mut self, settled: &HashSet<u64>) -> Vec<u64> {
         let mut forgotten = Vec::new();
+        let mut stays = |waiting: &Waiting| {
+            let goes = settled.contains(&waiting.number);
+            if goes {
+                forgotten.push(waiting.number);
+                self.bytes -= waiting.cost();
+                self.messages -= 1;
+            }
+            !goes
+        };
         for queue in self.waiting.values_mut() {
-            queue.retain(|Entry { waiting, .. }| {
-                let goes = settled.contains(&waiting.number);
-                if goes {
-                    forgotten.push(waiting.number);
-                    self.bytes -= waiting.cost();
-                    self.messages -= 1;
-                }
-                !goes
-            });
+            queue.retain(|entry| stays(&entry.waiting));
         }
+        self.due.retain(|(waiting, _)| stays(waiting));
         self.waiting.retain(|_, queue| !queue.is_empty());
         forgotten
     }
 
-    /// Nothing is to wait any longer.
-    pub(super) fn give_up(&mut self) {
-        let all = std::mem::take(&mut self.waiting).into_values().flatten();
-        self.due.extend(all.map(|entry| (entry.waiting, Fate::TooLate)));
+    /// Nothing is to wait that is not on the disk: of the records, those up to `kept`. `None`: nothing is
+    /// there.
+    pub(super) fn give_up(&mut self, kept: Option<u64>) {
+        for queue in self.waiting.values_mut() {
+            let is_kept = |entry: &Entry| kept.is_some_and(|kept| entry.record <= kept);
+            let (stay, go): (VecDeque<_>, VecDeque<_>) =
+                std::mem::take(queue).into_iter().partition(is_kept);
+            *queue = stay;
+            self.due.extend(go.into_iter().map(|entry| (entry.waiting, Fate::TooLate)));
+        }
+        self.waiting.retain(|_, queue| !queue.is_empty());
     }
 
-    /// All that is not settled.
-    pub(super) fn all(&self) -> impl Iterator<Item = &Waiting> {
-        let waiting = self.waiting.values().flatten().map(|entry| &entry.waiting);
-        let due = self.due.iter().map(|(waiting, _)| waiting);
-        waiting.chain(due).chain(self.settling.values())
+    /// What waits, each with whether it is in doubt.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = (&Waiting, bool)> {
+        self.waiting.values().flatten().map(|entry| (&entry.waiting, entry.is_doubtful))
+    }
+
+    /// What is due and not settled.
+    pub(super) fn due(&self) -> impl Iterator<Item = &(Waiting, Fate)> {
+        self.due.iter().chain(self.settling.values())
     }
 
     fn expire(&mut self, now: Duration) {
@@ -229,87 +274,4 @@ fn key(speaker: &Topic<'_>) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    fn held() -> Held {
-        Held::new(10 * SECOND, 8 * 1024)
-    }
-
-    fn hold(held: &mut Held, topic: &str, number: u64, at: u32) -> bool {
-        let speaker = Topic::parse(topic).unwrap();
-        let payload = vec![0; 100];
-        let waiting = Waiting { number, source: "mqtt".into(), topic: topic.into(), payload };
-        held.hold(&speaker, waiting, at * SECOND)
-    }
-
-    fn due(held: &mut Held, at: u32) -> Vec<(u64, Fate)> {
-        let due = held.take_due(at * SECOND);
-        assert!(held.all().count() >= due.len(), "until it is settled");
-        for (waiting, _) in &due {
-            held.settled(waiting.number);
-        }
-        due.into_iter().map(|(waiting, fate)| (waiting.number, fate)).collect()
-    }
-
-    #[test]
-    fn a_birth_explains_what_its_own_speaker_sent() {
-        let mut held = held();
-        for (number, topic) in ["g/NDATA/n", "g/DDATA/n/d", "g/DDATA/n/e", "g/NDATA/n2"]
-            .map(|topic| format!("spBv1.0/{topic}"))
-            .iter()
-            .enumerate()
-        {
-            assert!(hold(&mut held, topic, number as u64, 0));
-        }
-        held.born(&Topic::parse("spBv1.0/g/DBIRTH/n/d").unwrap());
-        assert_eq!(due(&mut held, 0), [(1, Fate::Explained)]);
-        held.died(&Topic::parse("spBv1.0/g/NDEATH/n").unwrap());
-        assert_eq!(due(&mut held, 0), [(0, Fate::Died), (2, Fate::Died)]);
-        assert_eq!((held.messages(), held.oldest()), (1, Some(("g/n2", Duration::ZERO))));
-        held.born(&Topic::parse("spBv1.0/g/NBIRTH/n2").unwrap());
-        assert_eq!(due(&mut held, 0), [(3, Fate::Explained)]);
-        assert_eq!((held.messages(), held.bytes(), held.deadline()), (0, 0, None));
-    }
-
-    #[test]
-    fn a_device_dies_alone() {
-        let mut held = held();
-        hold(&mut held, "spBv1.0/g/DDATA/n/d", 1, 0);
-        hold(&mut held, "spBv1.0/g/DDATA/n/e", 2, 0);
-        held.died(&Topic::parse("spBv1.0/g/DDEATH/n/d").unwrap());
-        assert_eq!(due(&mut held, 0), [(1, Fate::Died)]);
-    }
-
-    #[test]
-    fn nothing_waits_for_ever() {
-        let mut held = held();
-        hold(&mut held, "spBv1.0/g/NDATA/n", 1, 0);
-        hold(&mut held, "spBv1.0/g/NDATA/n", 2, 5);
-        assert_eq!(held.deadline(), Some(10 * SECOND));
-        assert_eq!(due(&mut held, 9), []);
-        assert_eq!(due(&mut held, 10), [(1, Fate::TooLate)]);
-        assert_eq!(held.deadline(), Some(15 * SECOND));
-        assert_eq!(due(&mut held, 60), [(2, Fate::TooLate)]);
-        assert_eq!(held.bytes(), 0);
-    }
-
-    #[test]
-    fn there_is_room_for_so_much_and_for_a_quarter_of_it_from_one_node() {
-        let mut held = held();
-        let topics = ["spBv1.0/g/NDATA/a", "spBv1.0/g/DDATA/a/d"];
-        let took = (0..100).filter(|at| hold(&mut held, topics[at % 2], *at as u64, 0)).count();
-        assert_eq!(took, 5, "2 KiB");
-        let other = |at: usize| format!("spBv1.0/g/NDATA/n{at}");
-        let took = (0..100).filter(|at| hold(&mut held, &other(*at), *at as u64, 0)).count();
-        assert_eq!(took, 16);
-        assert!(held.bytes() <= 8 * 1024);
-        assert_eq!(held.all().count(), 21);
-        held.died(&Topic::parse("spBv1.0/g/NDEATH/a").unwrap());
-        assert!(!hold(&mut held, "spBv1.0/g/NDATA/a", 1, 0), "what is due is not gone");
-        due(&mut held, 0);
-        assert!(hold(&mut held, "spBv1.0/g/NDATA/a", 1, 0));
-    }
-}
+mod tests;

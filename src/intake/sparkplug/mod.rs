@@ -38,10 +38,11 @@ use proto::{Context, Kind as Why, Readings, Reason, Rejects};
 use tokio::{sync::Notify, time::Instant};
 use tracing::{info, warn};
 
+use self::held::Entry;
 use self::record::Record;
 use self::state::State;
 use self::stats::Stats;
-use self::store::Store;
+use self::store::{Failure, Store};
 
 pub(super) use self::held::{Fate, Waiting};
 pub(super) use self::store::Wanted;
@@ -125,7 +126,8 @@ impl Nodes {
         let (store, file) = Store::open(dir);
         let nodes = Self::with(limits, Some(store));
         let mut state = nodes.state();
-        state.recall(&file);
+        let damaged = state.recall(&file);
+        nodes.damaged(damaged);
         let (known, waiting) = (state.sessions.nodes(), state.held.messages());
         nodes.shown(&state);
         drop(state);
@@ -133,6 +135,19 @@ impl Nodes {
             info!(nodes = known, waiting, "sparkplug: births are known from before");
         }
         nodes
+    }
+
+    fn damaged(&self, stretches: u64) {
+        if stretches == 0 {
+            return;
+        }
+        self.stats.damaged.inc_by(stretches);
+        let kept = self.store.as_ref().map(Store::set_aside);
+        warn!(
+            stretches,
+            ?kept,
+            "sparkplug: the file of births is damaged; what is left is taken, nodes are asked for births"
+        );
     }
 
     /// Takes back what a note from the journal says; notes come in the journal's order. Another's
@@ -223,18 +238,6 @@ impl Nodes {
         told
     }
 
-    /// Decodes what was held, with what is known now; and how many metrics nothing names even so.
-    pub(super) fn resolve(
-        &self,
-        speaker: &Topic<'_>,
-        payload: &[u8],
-        context: &Context<'_>,
-        out: &mut Readings,
-        bad: &mut Rejects,
-    ) -> u32 {
-        sparkplug::resolve((speaker, payload), &self.state().sessions, context, out, bad)
-    }
-
     fn born(&self, state: &mut State, message: &Message<'_>, heard: &Heard, bad: &mut Rejects) {
         let Message { topic, speaker, .. } = *message;
         self.stats.births.inc();
@@ -243,11 +246,7 @@ impl Nodes {
             let text = format!("{} metrics of a birth have no name", heard.unresolved);
             bad.reading(0, 0..0, Reason::new(Why::Alias, text));
         }
-        if heard.is_another_life {
-            state.held.died(&speaker);
-        } else {
-            state.held.born(&speaker);
-        }
+        state.born(&speaker, heard);
         let payload = state.sessions.birth(&speaker);
         state.put(Record::Heard { topic, payload: &payload });
         self.wake.notify_one();
@@ -275,9 +274,11 @@ impl Nodes {
         let number = state.number.wrapping_add(1);
         let source = Arc::clone(source);
         let waiting = Waiting { number, source, topic: topic.to_owned(), payload };
-        let record = state::held(&waiting);
+        let bytes = state::held(&waiting);
         let can = !state.has_failed && !self.limits.hold_max.is_zero();
-        if !can || !state.held.hold(&speaker, waiting, now) {
+        let record = state.records + 1;
+        let entry = Entry { waiting, since: now, record, is_doubtful: false };
+        if !can || !state.held.hold(&speaker, entry) {
             let text = format!(
                 "{metrics} metrics by an alias that no birth has explained, and no room to keep them \
                  until one does"
@@ -286,13 +287,13 @@ impl Nodes {
             return 0;
         }
         state.number = number;
-        state.put_bytes(&record);
+        state.put_bytes(&bytes);
         self.stats.held.inc();
         self.wake.notify_one();
         metrics
     }
 
-    /// What is wanted is in the file of births, or on the disk. False: it is not, and the file is gone.
+    /// What is wanted is in the file of births, or on the disk. False: it is not; what was there still is.
     pub(super) async fn keep(self: &Arc<Self>, wanted: Wanted) -> bool {
         if self.store.as_ref().is_none_or(|store| store.has(wanted)) {
             return true;
@@ -305,14 +306,16 @@ impl Nodes {
     fn write(&self, wanted: Wanted) -> bool {
         let Some(store) = &self.store else { return true };
         let kept = store.keep(wanted, |whole| self.state().take(whole));
+        // Another's write may have made up for it by now.
+        let kept = kept.or_else(|failure| if store.has(wanted) { Ok(()) } else { Err(failure) });
         let mut state = self.state();
         let had_failed = std::mem::replace(&mut state.has_failed, kept.is_err());
-        let Err(error) = kept else { return true };
+        let Err(Failure { error, kept }) = kept else { return true };
         if !had_failed {
             warn!(%error, "sparkplug: births cannot be kept; after a restart nodes are asked for them");
         }
-        // What waits is on no disk now: the journal shall have it.
-        state.held.give_up();
+        // What is on no disk is not to wait: the journal shall have it.
+        state.held.give_up(kept);
         self.wake.notify_one();
         false
     }

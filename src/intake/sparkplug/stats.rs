@@ -27,6 +27,8 @@ pub struct Stats {
     pub nodes: Gauge,
     /// Names of births for which there was no room.
     pub forgotten: Counter,
+    /// Stretches of the file of births that said nothing any more when it was read.
+    pub damaged: Counter,
 }
 
 impl Stats {
@@ -50,6 +52,9 @@ impl Stats {
         counter("messages_given_up", help, &self.given_up);
         let help = "Names of births for which there was no room";
         counter("names_forgotten", help, &self.forgotten);
+        let help =
+            "Damaged stretches of the file of births, of a record or more, found at the start";
+        counter("file_damages", help, &self.damaged);
         let mut gauge = |name: &str, help: &str, gauge: &Gauge| {
             registry.register(format!("sparkplug_{name}"), help, gauge.clone());
         };

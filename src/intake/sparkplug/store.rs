@@ -6,17 +6,18 @@
 //! <journal>/sparkplug/births.new   all of it anew, then renamed: at the start, and when twice as
 //!                                  much was appended as is worth keeping
 //! ```
-//! Whoever comes while another one syncs finds his own part synced with it. After a failure the file
-//! is removed and the next call writes it anew: a birth that is missing is asked for again, an old one
-//! that passes for the newest would give wrong names. One that cannot be read at the start is kept beside
-//! the new one, as `births.unread`.
+//! Whoever comes while another one syncs finds his own part synced with it. After a failure the file is
+//! what was synced, and the next call writes it anew. What is held in it was acknowledged, so it stays; but
+//! an old birth that passes for the newest would give wrong names, so where a birth or a death is missing
+//! one byte says so, in place: that needs no room. One that cannot be read at the start, or not even told
+//! so, is kept as `births.unread`; what was damaged when it was read, as `births.damaged`.
 //!
 //! Everything here blocks: call it off the reactor.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
@@ -26,7 +27,7 @@ use std::{
 
 use tracing::error;
 
-use super::record::MAGIC;
+use super::record::{BEHIND, MAGIC};
 
 /// Appended before it is worth writing all anew.
 const APPENDED_MIN: u64 = 1024 * 1024;
@@ -45,6 +46,8 @@ struct Open {
     file: File,
     whole: u64,
     appended: u64,
+    /// Of `appended`.
+    synced: u64,
 }
 
 /// Records for the file.
@@ -53,6 +56,8 @@ pub(super) struct Batch {
     pub(super) bytes: Vec<u8>,
     /// How many there have been, these included.
     pub(super) upto: u64,
+    /// Which of these was the last birth or death.
+    pub(super) heard: u64,
     /// They are all that is worth keeping.
     pub(super) is_whole: bool,
 }
@@ -63,6 +68,13 @@ pub(in crate::intake) struct Wanted {
     pub(super) upto: u64,
     /// On the disk, not only in the file.
     pub(super) synced: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) error: io::Error,
+    /// How many records are on the disk all the same; `None`: none, and none from before either.
+    pub(super) kept: Option<u64>,
 }
 
 impl Store {
@@ -79,7 +91,11 @@ impl Store {
     }
 
     /// `take` is asked for what is not in the file yet, or for all (`true`).
-    pub(super) fn keep(&self, wanted: Wanted, take: impl FnOnce(bool) -> Batch) -> io::Result<()> {
+    pub(super) fn keep(
+        &self,
+        wanted: Wanted,
+        take: impl FnOnce(bool) -> Batch,
+    ) -> Result<(), Failure> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if self.has(wanted) {
             return Ok(());
@@ -93,11 +109,7 @@ impl Store {
                 }
                 Ok(())
             }
-            Err(error) => {
-                *open = None;
-                self.remove();
-                Err(error)
-            }
+            Err(error) => Err(Failure { error, kept: self.fall_back(open.take(), &batch) }),
         }
     }
 
@@ -106,13 +118,65 @@ impl Store {
             Some(open) if !batch.is_whole => {
                 open.file.write_all(&batch.bytes)?;
                 open.appended += batch.bytes.len() as u64;
-                if synced { open.file.sync_data() } else { Ok(()) }
+                if synced {
+                    open.file.sync_data()?;
+                    open.synced = open.appended;
+                }
+                Ok(())
             }
             _ => {
                 *open = Some(self.write_anew(&batch.bytes)?);
                 Ok(())
             }
         }
+    }
+
+    /// Back to what was synced, and how many records that is.
+    fn fall_back(&self, open: Option<Open>, batch: &Batch) -> Option<u64> {
+        drop(fs::remove_file(self.dir.join("births.new")));
+        let synced = self.synced.load(Ordering::Acquire);
+        self.written.store(synced, Ordering::Release);
+        // A whole file that failed touched nothing of the one before, or took its place.
+        let upto = open.filter(|_| !batch.is_whole);
+        let upto = upto.map(|open| MAGIC.len() as u64 + open.whole + open.synced);
+        let births = self.dir.join("births");
+        let told = match OpenOptions::new().write(true).open(&births) {
+            Ok(file) => cut(&file, upto, batch.heard > synced),
+            Err(error) => Err(error),
+        };
+        match told {
+            Ok(()) => Some(synced),
+            Err(error) if is_absent(&error) => Some(synced),
+            Err(error) => {
+                self.give_up(&births, &error);
+                None
+            }
+        }
+    }
+
+    /// What is held in it can be had by hand; what it says of births must not be believed.
+    fn give_up(&self, births: &Path, why: &io::Error) {
+        self.synced.store(0, Ordering::Release);
+        self.written.store(0, Ordering::Release);
+        let kept = self.dir.join("births.unread");
+        let kept = fs::rename(births, &kept).and_then(|()| sync_dir(&self.dir)).map(|()| kept);
+        error!(
+            error = %why, ?kept,
+            "sparkplug: the file of births cannot be told that it is behind; what waits in it is not taken              after a crash"
+        );
+    }
+
+    /// Another name for the file as it is, until the next one that is set aside: the new one replaces
+    /// the first.
+    pub(super) fn set_aside(&self) -> io::Result<PathBuf> {
+        let kept = self.dir.join("births.damaged");
+        if let Err(error) = fs::remove_file(&kept)
+            && !is_absent(&error)
+        {
+            return Err(error);
+        }
+        fs::hard_link(self.dir.join("births"), &kept)?;
+        Ok(kept)
     }
 
     fn write_anew(&self, bytes: &[u8]) -> io::Result<Open> {
@@ -123,20 +187,31 @@ impl Store {
         file.write_all(MAGIC)?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        fs::rename(&new, self.dir.join("births"))?;
-        sync_dir(&self.dir)?;
-        // It may be new itself.
-        self.dir.parent().map_or(Ok(()), sync_dir)?;
-        Ok(Open { file, whole: bytes.len() as u64, appended: 0 })
-    }
-
-    /// As far as the disk still lets us.
-    fn remove(&self) {
-        for name in ["births", "births.new"] {
-            drop(fs::remove_file(self.dir.join(name)));
+        let births = self.dir.join("births");
+        let before = OpenOptions::new().write(true).open(&births).ok();
+        fs::rename(&new, &births)?;
+        // The directory may be new itself.
+        let synced = sync_dir(&self.dir).and_then(|()| self.dir.parent().map_or(Ok(()), sync_dir));
+        if let (Err(_), Some(before)) = (&synced, before) {
+            drop(cut(&before, None, true)); // It may be back after a crash.
         }
-        drop(sync_dir(&self.dir));
+        synced.map(|()| Open { file, whole: bytes.len() as u64, appended: 0, synced: 0 })
     }
+}
+
+/// Ends a file where it was synced last, and tells it that it is behind.
+fn cut(file: &File, upto: Option<u64>, is_behind: bool) -> io::Result<()> {
+    if let Some(upto) = upto {
+        file.set_len(upto)?;
+    }
+    if is_behind {
+        file.write_all_at(&[BEHIND], MAGIC.len() as u64 - 1)?;
+    }
+    if upto.is_some() || is_behind { file.sync_all() } else { Ok(()) }
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// What cannot be read today may hold what was acknowledged: it is kept.
@@ -166,8 +241,9 @@ impl Open {
 mod tests {
     use super::*;
 
+    /// The last of it is a birth.
     fn batch(bytes: &[u8], upto: u64, is_whole: bool) -> Batch {
-        Batch { bytes: bytes.to_vec(), upto, is_whole }
+        Batch { bytes: bytes.to_vec(), upto, heard: upto, is_whole }
     }
 
     const fn synced(upto: u64) -> Wanted {
@@ -216,21 +292,88 @@ mod tests {
         assert_eq!(wholes, [true, false, false, true, false, false]);
     }
 
+    /// Whoever writes to it is told that he cannot.
+    fn spoil(store: &Store, births: &Path) {
+        let mut open = store.open.lock().unwrap();
+        open.as_mut().unwrap().file = File::open(births).unwrap();
+    }
+
+    fn behind(records: &[u8]) -> Vec<u8> {
+        [&MAGIC[..7], &[BEHIND], records].concat()
+    }
+
     #[test]
-    fn after_a_failure_nothing_old_is_left_and_the_next_call_writes_all() {
+    fn after_a_failure_what_was_synced_is_left_and_says_that_it_is_behind() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().join("sparkplug");
+        let births = dir.join("births");
         let (store, _) = Store::open(&dir);
         store.keep(synced(1), |whole| batch(b"old", 1, whole)).unwrap();
-        *store.open.lock().unwrap() = Some(Open {
-            file: File::open(dir.join("births")).unwrap(), // Not to be written to.
-            whole: 0,
-            appended: 0,
-        });
-        store.keep(synced(2), |whole| batch(b"x", 2, whole)).unwrap_err();
-        assert!(!store.has(synced(2)));
-        assert!(Store::open(&dir).1.is_empty());
-        store.keep(synced(2), |whole| batch(b"new", 2, whole)).unwrap();
+        store.keep(synced(2), |whole| batch(b" synced", 2, whole)).unwrap();
+        store.keep(Wanted { upto: 3, synced: false }, |whole| batch(b" not", 3, whole)).unwrap();
+        spoil(&store, &births);
+        let failure = store.keep(synced(4), |whole| batch(b"x", 4, whole)).unwrap_err();
+        assert_eq!(failure.kept, Some(2));
+        assert!(store.has(synced(2)) && !store.has(Wanted { upto: 3, synced: false }));
+        assert_eq!(Store::open(&dir).1, behind(b"old synced"));
+        store.keep(synced(4), |whole| batch(if whole { b"new" } else { b"?" }, 4, whole)).unwrap();
         assert_eq!(Store::open(&dir).1, [&MAGIC[..], b"new"].concat());
+    }
+
+    #[test]
+    fn a_file_that_lacks_no_birth_is_not_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let births = dir.path().join("births");
+        let (store, _) = Store::open(dir.path());
+        store.keep(synced(1), |whole| batch(b"birth", 1, whole)).unwrap();
+        spoil(&store, &births);
+        let held = Batch { heard: 1, ..batch(b"held", 2, false) };
+        assert_eq!(store.keep(synced(2), |_| held).unwrap_err().kept, Some(1));
+        assert_eq!(fs::read(&births).unwrap(), [&MAGIC[..], b"birth"].concat());
+    }
+
+    /// The first write of a process is of a whole file, beside the one that an earlier process left.
+    #[test]
+    fn a_disk_that_is_full_at_the_start_costs_nothing_of_what_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let births = dir.path().join("births");
+        fs::write(&births, [&MAGIC[..], b"acknowledged"].concat()).unwrap();
+        std::os::unix::fs::symlink("/dev/full", dir.path().join("births.new")).unwrap();
+        let (store, found) = Store::open(dir.path());
+        let failure = store.keep(synced(1), |whole| batch(b"new", 1, whole)).unwrap_err();
+        assert_eq!(failure.error.kind(), io::ErrorKind::StorageFull);
+        assert_eq!(failure.kept, Some(0));
+        assert!(found.ends_with(b"acknowledged"));
+        assert_eq!(fs::read(&births).unwrap(), behind(b"acknowledged"));
+        store.keep(synced(1), |whole| batch(b"new", 1, whole)).unwrap();
+        assert_eq!(fs::read(&births).unwrap(), [&MAGIC[..], b"new"].concat());
+    }
+
+    #[test]
+    fn what_cannot_even_be_told_that_it_is_behind_is_set_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        let births = dir.path().join("births");
+        let (store, _) = Store::open(dir.path());
+        store.keep(synced(1), |whole| batch(b"old", 1, whole)).unwrap();
+        spoil(&store, &births);
+        fs::remove_file(&births).unwrap();
+        fs::create_dir(&births).unwrap(); // Writing to it fails, whoever writes.
+        assert_eq!(store.keep(synced(2), |whole| batch(b"x", 2, whole)).unwrap_err().kept, None);
+        assert!(!store.has(synced(1)) && dir.path().join("births.unread").is_dir());
+        assert!(Store::open(dir.path()).1.is_empty());
+    }
+
+    #[test]
+    fn what_was_damaged_stays_as_it_was_and_the_last_of_them_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (births, kept) = (dir.path().join("births"), dir.path().join("births.damaged"));
+        for damaged in [b"first", b"other"] {
+            fs::write(&births, damaged).unwrap();
+            let (store, _) = Store::open(dir.path());
+            assert_eq!(store.set_aside().unwrap(), kept);
+            store.keep(synced(1), |whole| batch(b"new", 1, whole)).unwrap();
+            assert_eq!(fs::read(&kept).unwrap(), damaged);
+            fs::remove_file(&births).unwrap();
+        }
     }
 }

@@ -98,7 +98,8 @@ fn a_gap_asks_for_a_rebirth_and_an_alias_is_not_trusted_until_it_comes() {
     let (readings, _) = decoded(|out, bad| {
         let payload = data_metric(1);
         let context = context_of_sparkplug();
-        assert_eq!(resolve((&topic, &payload), &node.sessions, &context, out, bad), 0);
+        let told = node.sessions.told(&topic);
+        assert_eq!(resolve((&topic, &payload), &told, &context, out, bad), 0);
     });
     assert_eq!(readings.iter().map(line).collect::<Vec<_>>(), [A]);
 }
@@ -218,10 +219,49 @@ fn what_is_kept_of_a_payload_is_what_no_birth_names_and_has_a_time() {
 fn a_birth_of_another_life_says_so() {
     let mut node = Node::new(SessionLimits::default());
     assert!(!node.born().is_another_life, "nothing was known");
-    assert!(!node.born().is_another_life, "a rebirth");
+    let heard = node.born();
+    assert!(!heard.is_another_life && heard.is_same_life, "a rebirth");
     node.seq = 0;
     let (_, heard) = node.say("spBv1.0/g/NBIRTH/n", &[bd_seq(8), birth_metric("a", 1)]);
-    assert!(heard.is_another_life);
+    assert!(heard.is_another_life && !heard.is_same_life);
+}
+
+/// Its own birth is owed, so it is not known what comes next; but what came is.
+#[test]
+fn a_gap_is_noticed_while_the_nodes_own_birth_is_owed() {
+    let mut node = Node::new(SessionLimits::default());
+    node.seq = 20;
+    node.say("spBv1.0/g/DBIRTH/n/d", &[birth_metric("b", 2)]);
+    let (lines, _) = node.say("spBv1.0/g/DDATA/n/d", &[data_metric(2)]);
+    assert_eq!(lines, ["sparkplug,device=d,group=g,node=n b=2i"], "nothing was missed");
+    node.seq -= 1;
+    let (lines, _) = node.say("spBv1.0/g/DDATA/n/d", &[data_metric(2)]);
+    assert_eq!(lines.len(), 1, "sent again");
+    node.seq = 26;
+    let (lines, heard) = node.say("spBv1.0/g/DDATA/n/d", &[data_metric(2)]);
+    assert_eq!((lines.len(), heard.unresolved), (0, 1));
+    let (lines, heard) = node.say("spBv1.0/g/DDATA/n/d", &[data_metric(2)]);
+    assert_eq!((lines.len(), heard.unresolved), (0, 1), "not until it is born");
+    node.say("spBv1.0/g/DBIRTH/n/d", &[birth_metric("c", 2)]);
+    let (lines, _) = node.say("spBv1.0/g/DDATA/n/d", &[data_metric(2)]);
+    assert_eq!(lines, ["sparkplug,device=d,group=g,node=n c=2i"]);
+}
+
+#[test]
+fn what_is_in_doubt_names_nothing_though_its_number_is_known() {
+    let mut node = Node::new(SessionLimits::default());
+    node.born();
+    node.say("spBv1.0/g/DBIRTH/n/d", &[birth_metric("b", 2)]);
+    let topic = Topic::parse("spBv1.0/g/NDATA/n").unwrap();
+    let next = node.sessions.next_seq(&topic);
+    node.sessions.doubt();
+    node.sessions.resume("g/n", next);
+    for topic in ["spBv1.0/g/NDATA/n", "spBv1.0/g/DDATA/n/d"] {
+        let (lines, heard) = node.say(topic, &[data_metric(1)]);
+        assert_eq!((lines.len(), heard.unresolved), (0, 1));
+    }
+    assert!(node.sessions.knows_life(&topic));
+    assert!(node.born().is_same_life);
 }
 
 #[test]
