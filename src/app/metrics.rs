@@ -3,12 +3,13 @@
 //! No label has values that a device chooses.
 
 use std::{
+    collections::HashMap,
     fmt,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use journal::open::Watcher;
-use journal::{PositionStatus, Room, SYNC_BUCKETS_US, SyncStats};
+use journal::{Fates, PositionStatus, Room, SYNC_BUCKETS_US, SyncStats};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text::encode},
@@ -165,6 +166,49 @@ impl Collector for Brokers {
 pub(super) struct JournalMetrics {
     pub(super) journal: Watcher,
     pub(super) fill: Arc<Mutex<Fill>>,
+    pub(super) fates: Counted,
+}
+
+/// What became of readings since the process began, by output, as counters: books go back where a crash
+/// brings readings again, or where what was counted as dropped got through after all; a counter that
+/// goes back would pass for one that began anew.
+#[derive(Debug, Default)]
+pub(super) struct Counted(Mutex<HashMap<String, Since>>);
+
+/// In the order of `each`.
+#[derive(Clone, Copy, Debug, Default)]
+struct Since {
+    began: [u64; 6],
+    shown: [u64; 6],
+}
+
+const FATES: [&str; 6] = ["confirmed", "dead", "dropped", "filtered", "absorbed", "quarantined"];
+
+fn each(fates: &Fates) -> [u64; 6] {
+    let Fates { confirmed, dead, dropped, filtered, absorbed, quarantined } = *fates;
+    [confirmed, dead, dropped, filtered, absorbed, quarantined]
+}
+
+impl Counted {
+    /// From what the books say now. An output that comes later begins at nothing.
+    pub(super) fn from(positions: &[PositionStatus]) -> Self {
+        let began = |position: &PositionStatus| {
+            let since = Since { began: each(&position.fates), ..Since::default() };
+            (position.id.to_string(), since)
+        };
+        Self(Mutex::new(positions.iter().map(began).collect()))
+    }
+
+    fn count(&self, position: &PositionStatus) -> [u64; 6] {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = all.entry(position.id.to_string()).or_default();
+        for ((shown, began), now) in
+            since.shown.iter_mut().zip(since.began).zip(each(&position.fates))
+        {
+            *shown = (*shown).max(now.saturating_sub(began));
+        }
+        since.shown
+    }
 }
 
 impl Collector for JournalMetrics {
@@ -199,7 +243,7 @@ impl Collector for JournalMetrics {
         counter("journal_commit_errors", "Groups written again", status.commit_errors)?;
         let help = "Frames found damaged or missing";
         counter("journal_damaged_frames", help, status.damaged_frames)?;
-        fates(&mut encoder, &status.positions)?;
+        self.fates(&mut encoder, &status.positions)?;
         pending(&mut encoder, &status.positions)?;
         sync_duration(&mut encoder, &status.syncs)
     }
@@ -210,26 +254,24 @@ pub(super) fn seconds_to_full(fill: &Mutex<Fill>, journal: &journal::Status) -> 
     fill.seconds_to_full(Instant::now(), journal.bytes, journal.bytes_max)
 }
 
-/// The books of each output, since the journal was made: these counts survive a crash. `dropped`: the
-/// journal was full under drop-oldest, or no dead letter could be written.
-fn fates(encoder: &mut DescriptorEncoder<'_>, positions: &[PositionStatus]) -> fmt::Result {
-    let help = "Readings by what became of them, in input readings, since the journal was made";
-    let mut metric =
-        encoder.encode_descriptor("output_readings", help, None, MetricType::Counter)?;
-    for PositionStatus { id, fates, .. } in positions {
-        for (fate, readings) in [
-            ("confirmed", fates.confirmed),
-            ("dead", fates.dead),
-            ("dropped", fates.dropped),
-            ("filtered", fates.filtered),
-            ("absorbed", fates.absorbed),
-            ("quarantined", fates.quarantined),
-        ] {
-            let labels = [("output", id.as_str()), ("fate", fate)];
-            ConstCounter::new(readings).encode(metric.encode_family(&labels)?)?;
+impl JournalMetrics {
+    /// `dropped`: the journal was full under drop-oldest, or no dead letter could be written.
+    fn fates(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        positions: &[PositionStatus],
+    ) -> fmt::Result {
+        let help = "Readings by what became of them, in input readings";
+        let mut metric =
+            encoder.encode_descriptor("output_readings", help, None, MetricType::Counter)?;
+        for position in positions {
+            for (fate, readings) in FATES.into_iter().zip(self.fates.count(position)) {
+                let labels = [("output", position.id.as_str()), ("fate", fate)];
+                ConstCounter::new(readings).encode(metric.encode_family(&labels)?)?;
+            }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 fn pending(encoder: &mut DescriptorEncoder<'_>, positions: &[PositionStatus]) -> fmt::Result {

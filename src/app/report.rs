@@ -21,7 +21,8 @@ use super::control::Reply;
 use super::fill::Fill;
 use super::letters::Letters;
 use super::metrics::{
-    AckLatencies, AlarmMetrics, Brokers, Connections, JournalMetrics, seconds_to_full, text,
+    AckLatencies, AlarmMetrics, Brokers, Connections, Counted, JournalMetrics, seconds_to_full,
+    text,
 };
 use super::status;
 use crate::collect::broker;
@@ -87,7 +88,8 @@ impl Reporter {
         let brokers = Brokers::register(&mut registry);
         let alarms = AlarmMetrics::register(&mut registry);
         let fill = Arc::<Mutex<Fill>>::default();
-        let metrics = JournalMetrics { journal: journal.clone(), fill: Arc::clone(&fill) };
+        let fates = Counted::from(&journal.status().positions);
+        let metrics = JournalMetrics { journal: journal.clone(), fill: Arc::clone(&fill), fates };
         registry.register_collector(Box::new(metrics));
         registry.register_collector(Box::new(clock.clone()));
         Self {

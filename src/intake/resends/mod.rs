@@ -36,6 +36,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -104,6 +105,8 @@ pub struct Sender {
     client: u64,
     own: Arc<Mutex<Recent>>,
     previous: Option<Arc<Mutex<Recent>>>,
+    /// What the connection before has on its way was asked for: it is to be known to the next as well.
+    was_undecided: AtomicBool,
 }
 
 /// Identities of the messages in one submission, until it is sealed.
@@ -241,7 +244,13 @@ impl Resends {
         if let Some(previous) = &previous {
             lock(previous).end();
         }
-        Sender { resends: self.clone(), client, own, previous }
+        Sender {
+            resends: self.clone(),
+            client,
+            own,
+            previous,
+            was_undecided: AtomicBool::new(false),
+        }
     }
 
     /// A connection of this stream begins; one before it can store nothing more. `None` while that
@@ -283,8 +292,10 @@ impl Sender {
             return Known::New;
         }
         let known = previous.look(recent::entry(id, fingerprint));
-        if known == Known::Stored {
-            lock(&self.own).go_on_with(&previous);
+        match known {
+            Known::Stored => lock(&self.own).go_on_with(&previous),
+            Known::Undecided => self.was_undecided.store(true, Ordering::Relaxed),
+            Known::New => {}
         }
         known
     }
@@ -319,8 +330,14 @@ impl Sender {
 
 impl Drop for Sender {
     fn drop(&mut self) {
-        let is_worth_it = lock(&self.own).give_back();
-        lock(&self.resends.shared.clients).leave(self.client, &self.own, is_worth_it);
+        let known = if lock(&self.own).give_back() {
+            Some(&self.own)
+        } else if self.was_undecided.load(Ordering::Relaxed) {
+            self.previous.as_ref()
+        } else {
+            None
+        };
+        lock(&self.resends.shared.clients).leave(self.client, &self.own, known);
     }
 }
 

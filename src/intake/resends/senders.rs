@@ -39,15 +39,20 @@ impl<V> Senders<V> {
         self.here.insert(sender, Arc::clone(own)).or(left)
     }
 
-    /// It ends. `own` is known from now on if `is_worth_it`, and if no other connection of the sender
-    /// has come meanwhile.
-    pub(super) fn leave(&mut self, sender: u64, own: &Arc<Mutex<V>>, is_worth_it: bool) {
+    /// It ends. `known` is known from now on, unless another connection of the sender has come
+    /// meanwhile. `None`: it left nothing to be known.
+    pub(super) fn leave(
+        &mut self,
+        sender: u64,
+        own: &Arc<Mutex<V>>,
+        known: Option<&Arc<Mutex<V>>>,
+    ) {
         if !self.here.get(&sender).is_some_and(|here| Arc::ptr_eq(here, own)) {
             return;
         }
         self.here.remove(&sender);
-        if is_worth_it {
-            self.left.put(sender, Arc::clone(own));
+        if let Some(known) = known {
+            self.left.put(sender, Arc::clone(known));
         }
     }
 

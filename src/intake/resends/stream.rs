@@ -79,7 +79,7 @@ impl Drop for Stream {
             (progress.holder == self.holder, progress.upto > 0 || progress.offered.is_some())
         };
         if is_newest {
-            streams.leave(self.key, &self.progress, is_begun);
+            streams.leave(self.key, &self.progress, is_begun.then_some(&self.progress));
         }
     }
 }

@@ -90,6 +90,25 @@ fn what_is_on_its_way_is_undecided_and_what_came_to_nothing_is_new() {
     assert!(second.offer(&Bytes::new()).is_some());
 }
 
+/// It asked too early, and was told to come again: what it asked for is known to who comes then.
+#[test]
+fn who_comes_again_after_an_undecided_answer_is_told_what_became_of_it() {
+    let resends = resends(Limits::default());
+    let now = Instant::now();
+    let first = resends.connect("d1", now);
+    let mut identities = Identities::default();
+    identities.push(1, first.fingerprint(false, "t", b"a"));
+    let offer = first.offer(&first.note(WALL, &identities)).unwrap();
+    let second = resends.connect("d1", now);
+    assert_eq!(look(&second, 1, b"a"), Known::Undecided);
+    drop(second);
+    offer.arrived(now);
+    let third = resends.connect("d1", now);
+    assert_eq!(look(&third, 1, b"a"), Known::Stored);
+    drop((first, third));
+    assert_eq!(look(&resends.connect("d1", now), 1, b"a"), Known::Stored);
+}
+
 #[test]
 fn a_released_identifier_is_forgotten() {
     let resends = resends(Limits::default());

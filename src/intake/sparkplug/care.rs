@@ -3,10 +3,13 @@
 //! ```text
 //!  due --Gather::settle--> submission, ticket --> journal --durable--> settled, in the file of births
 //! ```
-//! A crash in between: a note beside the readings says what waits no longer.
+//! A crash in between: a note beside the readings says what waits no longer. A refusal has none, as it lies
+//! in a frame of its own behind, which a power cut may take alone: it may be told, and counted, twice.
+//! What the file could not be told it is told again, until it holds.
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use journal::{Closed, Mark};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -17,24 +20,44 @@ use crate::intake::Intake;
 
 /// At a stop, for what is on its way into the journal.
 const LEAVE_MAX: Duration = Duration::from_secs(2);
+/// Between attempts to tell the file what is settled.
+const AGAIN_FIRST: Duration = Duration::from_secs(1);
+const AGAIN_MAX: Duration = Duration::from_secs(30);
 
 /// Runs until `shutdown`. What waits then waits on the disk.
 pub async fn run(intake: Intake, shutdown: CancellationToken) {
     let nodes = intake.nodes();
-    while let Some(due) = shutdown.run_until_cancelled(nodes.due()).await {
-        let overstayed = async {
-            shutdown.cancelled().await;
-            sleep(LEAVE_MAX).await;
-        };
-        let settled = tokio::select! {
+    let (mut owed, mut pause) = (nodes.owed(), AGAIN_FIRST);
+    loop {
+        let due = tokio::select! {
             biased;
-            settled = settle(&intake, &due) => settled,
-            () = overstayed => return,
+            () = shutdown.cancelled() => break,
+            due = nodes.due() => due,
+            () = sleep(pause), if owed.is_some() => Vec::new(),
         };
-        if settled.is_err() {
-            return shutdown.cancelled().await; // The journal is closed: it is in the file.
+        if !due.is_empty() {
+            let overstayed = async {
+                shutdown.cancelled().await;
+                sleep(LEAVE_MAX).await;
+            };
+            let settled = tokio::select! {
+                biased;
+                settled = settle(&intake, &due) => settled,
+                () = overstayed => return,
+            };
+            if settled.is_err() {
+                return shutdown.cancelled().await; // The journal is closed: it is in the file.
+            }
+            owed = Some(nodes.settled(&due));
         }
-        let wanted = nodes.settled(&due);
+        let Some(wanted) = owed else { continue };
+        if nodes.keep(wanted).await {
+            (owed, pause) = (None, AGAIN_FIRST);
+        } else {
+            pause = (pause * 2).min(AGAIN_MAX);
+        }
+    }
+    if let Some(wanted) = owed {
         nodes.keep(wanted).await;
     }
 }
@@ -45,9 +68,10 @@ async fn settle(intake: &Intake, due: &[(Waiting, Fate)]) -> Result<(), Closed> 
     for (waiting, fate) in due {
         let mut gather = intake.gather(&waiting.source);
         let outcome = gather.settle(waiting, fate);
+        let is_refused = outcome.refused > 0;
         let stats = intake.nodes().stats();
-        if outcome.refused > 0 { &stats.given_up } else { &stats.resolved }.inc();
-        let note = note::put_settled(waiting.number);
+        if is_refused { &stats.given_up } else { &stats.resolved }.inc();
+        let note = if is_refused { Bytes::new() } else { note::put_settled(waiting.number) };
         intake.submit(gather.seal_with(mark.ticket(), note)).await?;
     }
     let last = due.len() as u64;

@@ -177,7 +177,14 @@ impl Nodes {
             self.shown(&state);
             Wanted { upto: state.records, synced: true }
         };
-        self.write(wanted);
+        if !self.write(wanted) {
+            self.state().owed = Some(wanted);
+        }
+    }
+
+    /// What the file is still to be told of the time before this process. Once.
+    fn owed(&self) -> Option<Wanted> {
+        self.state().owed.take()
     }
 
     /// What was recalled, to be noted again at the journal's new end. `None`: nothing was.

@@ -7,7 +7,7 @@ use proto::sparkplug::{Heard, Message as Kind, Names, SessionLimits, Sessions, T
 use super::Limits;
 use super::held::{Entry, Fate, Held, Waiting};
 use super::record::{Found, Record, records};
-use super::store::Batch;
+use super::store::{Batch, Wanted};
 
 /// Records that nobody has written yet; beyond that all is written anew when somebody does.
 const UNWRITTEN_MAX: usize = 1024 * 1024;
@@ -28,6 +28,8 @@ pub(super) struct State {
     last_heard: u64,
     /// `unwritten` is not all: the file must be written anew.
     is_behind: bool,
+    /// What could not be told the file at the start.
+    pub(super) owed: Option<Wanted>,
     /// The file could not be written: nothing can be held.
     pub(super) has_failed: bool,
 }
@@ -49,6 +51,7 @@ impl State {
             records: 0,
             last_heard: 0,
             is_behind: false,
+            owed: None,
             has_failed: false,
         }
     }

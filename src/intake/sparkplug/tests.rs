@@ -1,5 +1,7 @@
 //! Through the whole intake into a real journal: births, restarts, what waits, and hostile payloads.
 
+use std::path::PathBuf;
+
 use journal::{Fates, Journal, Mark, Options, OutputId, Reader, Start};
 use proto::frame;
 use tokio::time::timeout;
@@ -186,15 +188,7 @@ async fn what_waits_survives_a_restart_and_arrives_once() {
 #[tokio::test]
 async fn what_the_journal_has_is_not_given_to_it_again_after_a_crash() {
     let dir = tempfile::tempdir().unwrap();
-    let births = dir.path().join("sparkplug/births");
-    let limits = Limits { hold_max: Duration::from_secs(1), ..Limits::default() };
-    let mut plant = Plant::start(dir.path(), limits).await;
-    plant.say(NDATA, &data(7, &[1])).await;
-    let held = std::fs::read(&births).unwrap();
-    let reason = "metrics by an alias that no birth explained in time";
-    assert_eq!(plant.refused(1).await, [(NDATA.to_owned(), reason.to_owned())]);
-    plant.stop().await;
-
+    let (births, held) = settled_and_forgotten(dir.path()).await;
     for _ in 0..2 {
         std::fs::write(&births, &held).unwrap();
         let plant = Plant::start(dir.path(), Limits::default()).await;
@@ -202,8 +196,44 @@ async fn what_the_journal_has_is_not_given_to_it_again_after_a_crash() {
         plant.stop().await;
     }
     // The second start found the file without it, whatever became of the note.
-    let (nodes, wait) = (Nodes::open(births.parent().unwrap(), Limits::default()), 0);
-    assert_eq!(nodes.stats().waiting.get(), wait);
+    assert_eq!(waiting_in(&births), 0);
+}
+
+/// A message waited and is in the journal. The file, and what it was while it waited.
+async fn settled_and_forgotten(dir: &Path) -> (PathBuf, Vec<u8>) {
+    let births = dir.join("sparkplug/births");
+    let mut plant = Plant::start(dir, Limits::default()).await;
+    plant.say(NDATA, &data(7, &[1])).await;
+    let held = std::fs::read(&births).unwrap();
+    plant.say(NBIRTH, &birth(0, &[("a", 1)])).await;
+    assert_eq!(plant.read(3).await[1], "sparkplug,group=g,node=n a=2i 5000000");
+    plant.stop().await;
+    (births, held)
+}
+
+/// Messages that wait, by the file alone.
+fn waiting_in(births: &Path) -> i64 {
+    Nodes::open(births.parent().unwrap(), Limits::default()).stats().waiting.get()
+}
+
+/// Or a later start, when the journal's note has gone, would give it to the journal once more.
+#[tokio::test]
+async fn what_the_file_could_not_be_told_it_is_told_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (births, held) = settled_and_forgotten(dir.path()).await;
+    std::fs::write(&births, &held).unwrap();
+    let in_the_way = births.with_extension("new");
+    std::fs::create_dir(&in_the_way).unwrap();
+    let plant = Plant::start(dir.path(), Limits::default()).await;
+    assert_eq!((plant.intake.nodes().stats().waiting.get(), waiting_in(&births)), (0, 1));
+    std::fs::remove_dir(&in_the_way).unwrap();
+    let told = async {
+        while waiting_in(&births) > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(SOON, told).await.unwrap();
+    plant.stop().await;
 }
 
 #[tokio::test]
