@@ -162,7 +162,8 @@ impl Store {
         let kept = fs::rename(births, &kept).and_then(|()| sync_dir(&self.dir)).map(|()| kept);
         error!(
             error = %why, ?kept,
-            "sparkplug: the file of births cannot be told that it is behind; what waits in it is not taken              after a crash"
+            "sparkplug: the file of births cannot be told that it is behind; what waits in it is not \
+             taken after a crash"
         );
     }
 
